@@ -1,0 +1,3 @@
+//! The `guildhall` program.
+
+fn main() {}

@@ -1,0 +1,7 @@
+//! One test binary: a file per concept.
+
+mod issuers;
+mod listen;
+mod mail;
+mod media;
+mod tokens;
