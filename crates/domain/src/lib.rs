@@ -4,3 +4,31 @@
 //! those above it.
 
 pub mod clock;
+pub mod error;
+pub mod id;
+pub mod text;
+
+pub mod db;
+
+pub mod authz;
+
+mod activity;
+pub mod outbox;
+
+pub mod users;
+
+pub mod credentials;
+
+pub mod memberships;
+
+pub mod organizations;
+
+pub mod invitations;
+
+pub mod events;
+
+pub mod onboarding;
+
+pub mod check;
+
+pub use error::{Error, Result};

@@ -1,0 +1,92 @@
+//! Whether the data keeps the rules: what `guildhall check` asks of a database.
+
+use crate::authz::Actor;
+use crate::db::{Db, Row, Tx};
+use crate::error::Result;
+use crate::text::{Slug, fold};
+
+/// What is wrong, a line for people each; nothing where all is well.
+///
+/// # Errors
+/// For all but the system; where the database cannot be read at all.
+pub fn findings(db: &Db, actor: &Actor) -> Result<Vec<String>> {
+    actor.require_system()?;
+    let mut findings = db.integrity()?;
+    findings.extend(db.read(rules)?);
+    Ok(findings)
+}
+
+fn rules(tx: &Tx<'_>) -> Result<Vec<String>> {
+    let mut findings = Vec::new();
+    let told = |row: &Row<'_>| row.text();
+    findings.extend(
+        tx.rows(
+            "SELECT o.slug FROM organizations o WHERE NOT EXISTS (
+                 SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+                 WHERE m.organization_id = o.id AND m.role <> 'member' AND m.state IN ('active', 'inactive')
+                   AND u.disabled_at IS NULL)
+             ORDER BY o.slug",
+            &[],
+            told,
+        )?
+        .into_iter()
+        .map(|slug| {
+            format!("organization {slug}: nobody is in charge (add an owner with `guildhall member add`)")
+        }),
+    );
+    findings.extend(
+        tx.rows(
+            "SELECT u.email FROM users u JOIN users other ON other.username_key = u.email_key
+             WHERE other.id <> u.id ORDER BY u.id",
+            &[],
+            told,
+        )?
+        .into_iter()
+        .map(|email| format!("user {email}: the address is another account's username")),
+    );
+    findings.extend(counters(tx)?);
+    findings.extend(organizations(tx)?);
+    Ok(findings)
+}
+
+/// A number that was given must not be given again.
+fn counters(tx: &Tx<'_>) -> Result<Vec<String>> {
+    let greatest = [
+        ("users", "SELECT COALESCE(MAX(id), 0) FROM users"),
+        ("organizations", "SELECT COALESCE(MAX(id), 0) FROM organizations"),
+        ("invitations", "SELECT COALESCE(MAX(id), 0) FROM invitations"),
+        ("events", "SELECT COALESCE(MAX(id), 0) FROM events"),
+    ];
+    let mut findings = Vec::new();
+    for (name, sql) in greatest {
+        let given = tx
+            .row("SELECT value FROM counters WHERE name = $1", &[name.into()], |row| row.int())?
+            .unwrap_or(-1);
+        if tx.row(sql, &[], |row| row.int())?.unwrap_or(0) > given {
+            findings.push(format!("counter {name}: behind the numbers that were given"));
+        }
+    }
+    Ok(findings)
+}
+
+/// What is stored twice must agree, and a slug must be one.
+fn organizations(tx: &Tx<'_>) -> Result<Vec<String>> {
+    let rows = tx.rows(
+        "SELECT slug, name, name_key, public_name_key, visibility FROM organizations ORDER BY id",
+        &[],
+        |row| {
+            let (slug, name, key) = (row.text()?, row.text()?, row.text()?);
+            let (public_key, visibility) = (row.opt_text()?, row.text()?);
+            let public_is_right = (visibility == "public").then_some(&key) == public_key.as_ref();
+            let mut wrong = Vec::new();
+            if Slug::parse(&slug).is_none() {
+                wrong.push(format!("organization {slug}: the slug has not the form of one"));
+            }
+            if fold(&name) != key || !public_is_right {
+                wrong.push(format!("organization {slug}: the stored forms of its name disagree"));
+            }
+            Ok(wrong)
+        },
+    )?;
+    Ok(rows.into_iter().flatten().collect())
+}

@@ -1,0 +1,144 @@
+//! Signing in by password: the same cost whether the account exists or not, slower after five failures in a row.
+//!
+//! In three steps, because the middle one is slow: [`admit`] says when the password may be compared, [`Attempt::compare`]
+//! does so outside any transaction, and [`crate::onboarding::sign_in`] writes down what came of it.
+
+use std::time::Duration;
+
+use crate::activity::{self, About};
+use crate::authz::Actor;
+use crate::clock::{Timestamp, sha256_hex};
+use crate::credentials::password::{NOBODYS, Password};
+use crate::db::{Db, Tx, WriteTx};
+use crate::error::{Error, Result};
+use crate::id::UserId;
+use crate::users::{self, UserKey};
+
+/// Failures in a row, for one account from one address, that cost nothing.
+const FREE_FAILURES: i64 = 5;
+/// The pause after the fifth; doubled by each further failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+/// A pause up to this is waited for; a longer one is told with [`Error::Limited`].
+const WAITED_FOR: Duration = Duration::from_secs(4);
+/// Failures are forgotten when so much time went by without one.
+pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// A sign-in that may go on.
+#[derive(Debug)]
+pub struct Attempt {
+    /// How long the caller lets pass before [`Attempt::compare`].
+    pub wait: Duration,
+    throttle: String,
+    user: Option<UserId>,
+    hash: Option<String>,
+}
+
+/// What came of comparing.
+#[derive(Debug)]
+pub struct Compared {
+    pub(crate) throttle: String,
+    /// The account whose password it is, and the hash that it matched.
+    pub(crate) right: Option<(UserId, String)>,
+}
+
+impl Attempt {
+    /// Whether the account exists and the password is its own. Slow, and takes 19 MiB: for a thread of its own.
+    #[must_use]
+    pub fn compare(self, password: &str) -> Compared {
+        let hash = self.hash.as_deref().unwrap_or(NOBODYS);
+        // One too long to be anybody's costs the same.
+        let typed = Password::typed(password);
+        let fits = typed.is_some();
+        let matches = typed.or_else(|| Password::typed("")).is_some_and(|password| password.matches(hash));
+        let right = match (self.user, self.hash) {
+            (Some(user), Some(hash)) if matches && fits => Some((user, hash)),
+            _ => None,
+        };
+        Compared { throttle: self.throttle, right }
+    }
+}
+
+/// Whether `login`, an address or username, may be tried from `address` now.
+///
+/// # Errors
+/// [`Error::Limited`] where too many tries failed of late.
+pub fn admit(db: &Db, login: &str, address: &str) -> Result<Attempt> {
+    let (attempt, failures) = db.read(|tx| {
+        let found =
+            users::find(tx, &UserKey::Login(login.to_owned()))?.filter(|user| user.disabled_at.is_none());
+        let hash = match &found {
+            Some(user) => password_hash(tx, user.id)?,
+            None => None,
+        };
+        let account = match &found {
+            Some(user) => format!("user {}", user.id.0),
+            None => format!("login {}", login.trim().to_ascii_lowercase()),
+        };
+        let throttle = sha256_hex(&format!("{account}\0{address}"));
+        let failures = failures(tx, &throttle)?;
+        Ok((Attempt { wait: Duration::ZERO, throttle, user: found.map(|user| user.id), hash }, failures))
+    })?;
+    if failures.is_none_or(|(count, _)| count < FREE_FAILURES) {
+        return Ok(attempt);
+    }
+    let throttle = attempt.throttle.clone();
+    let wait = db.write(move |tx| reserve(tx, &throttle))?;
+    Ok(Attempt { wait, ..attempt })
+}
+
+/// Takes the next moment at which this account may be tried from this address, so that tries side by side do not share one.
+fn reserve(tx: &WriteTx<'_>, throttle: &str) -> Result<Duration> {
+    let Some((count, next_at)) = failures(tx, throttle)?.filter(|(count, _)| *count >= FREE_FAILURES) else {
+        return Ok(Duration::ZERO);
+    };
+    let at = next_at.max(tx.now);
+    let wait = at.since(tx.now);
+    if wait > WAITED_FOR {
+        return Err(Error::Limited(wait));
+    }
+    let next = at.after(pause(count));
+    tx.run("UPDATE sign_in_failures SET next_at = $2 WHERE key = $1", &[throttle.into(), next.into()])?;
+    Ok(wait)
+}
+
+fn failures(tx: &Tx<'_>, throttle: &str) -> Result<Option<(i64, Timestamp)>> {
+    let sql = "SELECT failures, next_at FROM sign_in_failures WHERE key = $1 AND next_at > $2";
+    let remembered = tx.now.before(FORGOTTEN_AFTER);
+    tx.row(sql, &[throttle.into(), remembered.into()], |row| Ok((row.int()?, row.time()?)))
+}
+
+fn pause(failures: i64) -> Duration {
+    let doublings = u32::try_from(failures - FREE_FAILURES).unwrap_or(0).min(16);
+    (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE)
+}
+
+pub(crate) fn password_hash(tx: &Tx<'_>, user: UserId) -> Result<Option<String>> {
+    let sql = "SELECT password_hash FROM users WHERE id = $1";
+    Ok(tx.row(sql, &[user.into()], |row| row.opt_text())?.flatten())
+}
+
+/// Writes down a failure.
+pub(crate) fn fail(tx: &WriteTx<'_>, compared: &Compared) -> Result<()> {
+    let (count, next_at) = failures(tx, &compared.throttle)?.unwrap_or((0, tx.now));
+    let count = count + 1;
+    let next_at = if count >= FREE_FAILURES { next_at.max(tx.now.after(pause(count))) } else { tx.now };
+    tx.run(
+        "INSERT INTO sign_in_failures (key, failures, next_at) VALUES ($1, $2, $3)
+         ON CONFLICT (key) DO UPDATE SET failures = $2, next_at = $3",
+        &[(&compared.throttle).into(), count.into(), next_at.into()],
+    )?;
+    activity::record(tx, &Actor::nobody(), "session.refuse", &About::default())
+}
+
+/// Writes down a success: failures before it count no more.
+pub(crate) fn succeed(tx: &WriteTx<'_>, throttle: &str, user: UserId) -> Result<()> {
+    tx.run("DELETE FROM sign_in_failures WHERE key = $1", &[throttle.into()])?;
+    tx.run("UPDATE users SET last_login_at = $2, seen_at = $2 WHERE id = $1", &[user.into(), tx.now.into()])?;
+    tx.run(
+        "UPDATE memberships SET state = 'active' WHERE user_id = $1 AND state = 'inactive'",
+        &[user.into()],
+    )?;
+    Ok(())
+}

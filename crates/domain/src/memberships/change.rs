@@ -1,0 +1,434 @@
+//! Changing who belongs, and as what.
+
+use super::list::{Member, member};
+use super::{
+    About, Actor, At, Conflict, Db, Denied, Error, Found, Joining, Missing, OrganizationKey, Permission,
+    Result, Role, State, Timestamp, Tx, User, UserId, UserKey, WriteTx, activity, keep_in_charge, locate,
+    require, require_may_touch, set_role, standing, users,
+};
+use crate::credentials;
+use crate::id::OrganizationId;
+use crate::outbox::Secrets;
+
+/// What somebody is to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// A member.
+    Member,
+    /// What dialects with two roles call an admin: an owner, or an admin where the giver is only that. Who is either
+    /// already stays what they are.
+    InCharge,
+}
+
+impl Grant {
+    fn role(self, giver: Role) -> Role {
+        match self {
+            Self::Member => Role::Member,
+            Self::InCharge => giver,
+        }
+    }
+}
+
+/// Whether somebody may do it to themself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// They may.
+    Allowed,
+    /// Only another may: [`Denied::Own`].
+    Refused,
+}
+
+/// Which memberships an operation counts as being there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// Active and inactive ones.
+    Members,
+    /// Those and pending ones.
+    WithPending,
+    /// Suspended ones as well.
+    All,
+}
+
+impl Among {
+    fn holds(self, state: State) -> bool {
+        match self {
+            Self::Members => state.counts(),
+            Self::WithPending => state != State::Suspended,
+            Self::All => true,
+        }
+    }
+}
+
+/// Adds somebody who has an account. A pending one becomes active.
+///
+/// # Errors
+/// [`Missing::Organization`], what [`super::may`] refuses, [`Missing::User`], [`Conflict::AlreadyMember`].
+pub fn add(db: &Db, actor: &Actor, at: &At, user: &UserKey, grant: Grant) -> Result<Member> {
+    let (actor, at, user, unseen_since) = (actor.clone(), at.clone(), user.clone(), db.unseen_since());
+    db.write(move |tx| {
+        let (found, role) = require(tx, &actor, &at, Permission::AddMembers)?;
+        let user = users::find(tx, &user)?.ok_or(Missing::User)?;
+        insert_or_activate(tx, found.id, user.id, grant.role(role))?;
+        activity::record(tx, &actor, "membership.add", &About::member(found.id, user.id))?;
+        the_member(tx, found.id, user.id, unseen_since)
+    })
+}
+
+/// Makes `user` an active member of that role.
+///
+/// # Errors
+/// [`Conflict::AlreadyMember`] unless they were pending or none.
+pub(crate) fn insert_or_activate(
+    tx: &WriteTx<'_>,
+    organization: OrganizationId,
+    user: UserId,
+    role: Role,
+) -> Result<()> {
+    let changed = tx.run(
+        "INSERT INTO memberships (organization_id, user_id, role, state, joined_at) VALUES ($1, $2, $3, 'active', $4)
+         ON CONFLICT (organization_id, user_id) DO UPDATE SET role = $3, state = 'active', joined_at = $4
+         WHERE memberships.state = 'pending'",
+        &[organization.into(), user.into(), role.as_str().into(), tx.now.into()],
+    )?;
+    if changed == 0 { Err(Conflict::AlreadyMember.into()) } else { Ok(()) }
+}
+
+fn the_member(
+    tx: &Tx<'_>,
+    organization: OrganizationId,
+    user: UserId,
+    unseen_since: Timestamp,
+) -> Result<Member> {
+    member(tx, organization, user, unseen_since)?
+        .ok_or_else(|| Error::Internal("the member is not there".into()))
+}
+
+/// Changes what a member is.
+///
+/// # Errors
+/// [`Missing::Organization`], what [`super::may`] refuses, [`Missing::Member`]; [`Denied::Own`], where they would change
+/// what they are themself and `own` refuses it; [`Denied::OwnerOnly`]; [`Conflict::LastInCharge`].
+pub fn change_role(
+    db: &Db,
+    actor: &Actor,
+    at: &At,
+    (user, own): (&UserKey, Own),
+    grant: Grant,
+) -> Result<Member> {
+    let (actor, at, user, unseen_since) = (actor.clone(), at.clone(), user.clone(), db.unseen_since());
+    db.write(move |tx| {
+        let (found, role) = require(tx, &actor, &at, Permission::ChangeRoles)?;
+        let user = users::find(tx, &user)?.ok_or(Missing::Member)?;
+        let (before, state) = standing(tx, found.id, user.id)?.ok_or(Missing::Member)?;
+        if !state.counts() {
+            return Err(Missing::Member.into());
+        }
+        let stays = before.is_in_charge() == (grant == Grant::InCharge);
+        if own == Own::Refused && actor.user_id() == Some(user.id) && !stays {
+            return Err(Denied::Own.into());
+        }
+        grant_role(tx, &actor, (&found, role), (user.id, before), grant)?;
+        the_member(tx, found.id, user.id, unseen_since)
+    })
+}
+
+/// Changes what several members are, all or none. Pending ones become active by it; suspended ones, and who is no
+/// member, are passed over.
+///
+/// # Errors
+/// [`Missing::Organization`], what [`super::may`] refuses, [`Denied::OwnerOnly`], [`Conflict::LastInCharge`].
+pub fn change_roles(db: &Db, actor: &Actor, at: &At, users: &[UserId], grant: Grant) -> Result<()> {
+    let (actor, at, users) = (actor.clone(), at.clone(), users.to_vec());
+    db.write(move |tx| {
+        let (found, role) = require(tx, &actor, &at, Permission::ChangeRoles)?;
+        // Somebody who stays in charge is made so before another ceases to be: the order of the list does not matter.
+        let mut took_charge_away = false;
+        for user in users {
+            let Some((before, state)) = standing(tx, found.id, user)? else { continue };
+            if state == State::Suspended {
+                continue;
+            }
+            require_may_touch(role, before)?;
+            if state == State::Pending {
+                tx.run(
+                    "UPDATE memberships SET state = 'active', joined_at = $3
+                     WHERE organization_id = $1 AND user_id = $2",
+                    &[found.id.into(), user.into(), tx.now.into()],
+                )?;
+                activity::record(tx, &actor, "membership.approve", &About::member(found.id, user))?;
+            }
+            if before.is_in_charge() != (grant == Grant::InCharge) {
+                set_role(tx, found.id, user, grant.role(role))?;
+                activity::record(tx, &actor, "membership.change-role", &About::member(found.id, user))?;
+                took_charge_away |= before.is_in_charge();
+            }
+        }
+        if took_charge_away { keep_in_charge(tx, &actor, found.id) } else { Ok(()) }
+    })
+}
+
+/// Gives one member, who was `before`, what is granted.
+pub(crate) fn grant_role(
+    tx: &WriteTx<'_>,
+    actor: &Actor,
+    (found, role): (&Found, Role),
+    (user, before): (UserId, Role),
+    grant: Grant,
+) -> Result<()> {
+    require_may_touch(role, before)?;
+    if before.is_in_charge() == (grant == Grant::InCharge) {
+        return Ok(());
+    }
+    set_role(tx, found.id, user, grant.role(role))?;
+    activity::record(tx, actor, "membership.change-role", &About::member(found.id, user))?;
+    if before.is_in_charge() { keep_in_charge(tx, actor, found.id) } else { Ok(()) }
+}
+
+/// Whom to take out, and how.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// Whom.
+    pub user: UserKey,
+    /// Which memberships count.
+    pub among: Among,
+    /// What the caller needs.
+    pub permission: Permission,
+    /// Whether one takes oneself out by it, which then needs no permission.
+    pub own: Own,
+}
+
+/// Takes somebody out; answers who it was and the organization's name.
+///
+/// # Errors
+/// [`Missing::Organization`], what [`super::may`] refuses, [`Missing::Member`], [`Denied::Own`], [`Denied::OwnerOnly`],
+/// [`Conflict::LastInCharge`]; what [`leave`] refuses, where one takes oneself out.
+pub fn remove(db: &Db, actor: &Actor, at: &At, removal: &Removal) -> Result<(User, String)> {
+    let (actor, at, removal) = (actor.clone(), at.clone(), removal.clone());
+    db.write(move |tx| {
+        let user = users::find(tx, &removal.user)?;
+        let is_own = user.as_ref().is_some_and(|user| actor.user_id() == Some(user.id));
+        if is_own && removal.own == Own::Allowed && removal.permission != Permission::RemoveAsOwner {
+            let found = leave_in(tx, &actor, &at)?;
+            let user = user.ok_or(Missing::Member)?;
+            return Ok((user, found.name));
+        }
+        let (found, role) = require(tx, &actor, &at, removal.permission)?;
+        if is_own && removal.own == Own::Refused {
+            return Err(Denied::Own.into());
+        }
+        let user = user.ok_or(Missing::Member)?;
+        let (before, state) = standing(tx, found.id, user.id)?.ok_or(Missing::Member)?;
+        if !removal.among.holds(state) {
+            return Err(Missing::Member.into());
+        }
+        require_may_touch(role, before)?;
+        delete(tx, &actor, found.id, user.id)?;
+        if before.is_in_charge() {
+            keep_in_charge(tx, &actor, found.id)?;
+        }
+        Ok((user, found.name))
+    })
+}
+
+/// Takes several out, all or none; pending ones too. Suspended ones, and who is no member, are passed over. To name
+/// oneself alone is to leave.
+///
+/// # Errors
+/// [`Missing::Organization`], what [`super::may`] refuses, [`Denied::OwnerOnly`], [`Conflict::LastInCharge`]; what
+/// [`leave`] refuses.
+pub fn remove_all(db: &Db, actor: &Actor, at: &At, users: &[UserId]) -> Result<()> {
+    let (actor, at, users) = (actor.clone(), at.clone(), users.to_vec());
+    db.write(move |tx| {
+        if !users.is_empty() && users.iter().all(|user| Some(*user) == actor.user_id()) {
+            return leave_in(tx, &actor, &at).map(drop);
+        }
+        let (found, role) = require(tx, &actor, &at, Permission::RemoveMembers)?;
+        let mut took_charge_away = false;
+        for user in users {
+            let Some((before, state)) = standing(tx, found.id, user)? else { continue };
+            if state == State::Suspended {
+                continue;
+            }
+            require_may_touch(role, before)?;
+            delete(tx, &actor, found.id, user)?;
+            took_charge_away |= before.is_in_charge();
+        }
+        if took_charge_away { keep_in_charge(tx, &actor, found.id) } else { Ok(()) }
+    })
+}
+
+fn delete(tx: &WriteTx<'_>, actor: &Actor, organization: OrganizationId, user: UserId) -> Result<()> {
+    tx.run(
+        "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2",
+        &[organization.into(), user.into()],
+    )?;
+    activity::record(tx, actor, "membership.remove", &About::member(organization, user))
+}
+
+/// The caller leaves, or withdraws where they wait for approval; also from an archived organization. Answers its name.
+///
+/// # Errors
+/// [`Error::Unauthenticated`], [`Missing::Organization`], [`Missing::Member`], [`Denied::Scope`], [`Denied::Suspended`],
+/// [`Conflict::LastInCharge`].
+pub fn leave(db: &Db, actor: &Actor, at: &At) -> Result<String> {
+    let (actor, at) = (actor.clone(), at.clone());
+    db.write(move |tx| leave_in(tx, &actor, &at).map(|found| found.name))
+}
+
+fn leave_in(tx: &WriteTx<'_>, actor: &Actor, at: &At) -> Result<Found> {
+    let user = actor.require_user()?;
+    let found = locate(tx, actor, &at.key)?.ok_or(Missing::Organization)?;
+    let waits = matches!(found.standing, Some((_, State::Pending)));
+    // One who asked to join knows that the organization is there, whatever its visibility.
+    if !waits && !found.is_visible(actor, at.sight) {
+        return Err(Missing::Organization.into());
+    }
+    actor.require_write_scope()?;
+    let (role, state) = found.standing.ok_or(Missing::Member)?;
+    if state == State::Suspended {
+        return Err(Denied::Suspended.into());
+    }
+    delete(tx, actor, found.id, user)?;
+    if role.is_in_charge() {
+        keep_in_charge(tx, actor, found.id)?;
+    }
+    Ok(found)
+}
+
+/// The caller joins by themself; answers the organization's name.
+///
+/// # Errors
+/// [`Error::Unauthenticated`], [`Missing::Organization`], [`Denied::Scope`], [`Denied::Archived`],
+/// [`Conflict::AlreadyMember`] whatever the state, [`Denied::InvitationNeeded`].
+pub fn join(db: &Db, actor: &Actor, at: &At) -> Result<String> {
+    let user = actor.require_user()?;
+    let (actor, at) = (actor.clone(), at.clone());
+    db.write(move |tx| {
+        let found = locate(tx, &actor, &at.key)?.filter(|found| found.is_visible(&actor, at.sight));
+        let found = found.ok_or(Missing::Organization)?;
+        actor.require_write_scope()?;
+        if found.archived_at.is_some() {
+            return Err(Denied::Archived.into());
+        }
+        if found.standing.is_some() {
+            return Err(Conflict::AlreadyMember.into());
+        }
+        if found.joining != Joining::Open {
+            return Err(Denied::InvitationNeeded.into());
+        }
+        insert_or_activate(tx, found.id, user, Role::Member)?;
+        activity::record(tx, &actor, "membership.join", &About::member(found.id, user))?;
+        Ok(found.name)
+    })
+}
+
+/// Makes somebody exactly that, whether they are a member or not, as an operator does.
+///
+/// # Errors
+/// For all but the system; [`Missing::Organization`], [`Missing::User`], [`Conflict::LastInCharge`].
+pub fn put(
+    db: &Db,
+    actor: &Actor,
+    key: &OrganizationKey,
+    user: &UserKey,
+    (role, state): (Role, State),
+) -> Result<Member> {
+    actor.require_system()?;
+    let (actor, key, user, unseen_since) = (actor.clone(), key.clone(), user.clone(), db.unseen_since());
+    db.write(move |tx| {
+        let found = locate(tx, &actor, &key)?.ok_or(Missing::Organization)?;
+        let user = users::find(tx, &user)?.ok_or(Missing::User)?;
+        let before = standing(tx, found.id, user.id)?;
+        tx.run(
+            "INSERT INTO memberships (organization_id, user_id, role, state, joined_at) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (organization_id, user_id) DO UPDATE SET role = $3, state = $4",
+            &[found.id.into(), user.id.into(), role.as_str().into(), state.as_str().into(), tx.now.into()],
+        )?;
+        if state == State::Inactive {
+            // Whatever they do next makes them seen again.
+            tx.run("UPDATE users SET seen_at = NULL WHERE id = $1", &[user.id.into()])?;
+        }
+        activity::record(tx, &actor, "membership.put", &About::member(found.id, user.id))?;
+        if before.is_some_and(|(role, state)| role.is_in_charge() && state.counts()) {
+            keep_in_charge(tx, &actor, found.id)?;
+        }
+        the_member(tx, found.id, user.id, unseen_since)
+    })
+}
+
+/// Mails to each of those members a link by which they choose a new password, all or none. Who is no member of this
+/// organization is passed over.
+///
+/// # Errors
+/// [`Missing::Organization`], what [`super::may`] refuses, [`Denied::OwnerOnly`].
+pub fn reset_passwords(db: &Db, actor: &Actor, at: &At, users: &[UserId], secrets: &Secrets) -> Result<()> {
+    let (actor, at, users, secrets) = (actor.clone(), at.clone(), users.to_vec(), secrets.clone());
+    db.write(move |tx| {
+        let (found, role) = require(tx, &actor, &at, Permission::ResetPasswords)?;
+        for user in users {
+            let Some((target, state)) = standing(tx, found.id, user)? else { continue };
+            if state == State::Suspended {
+                continue;
+            }
+            require_may_touch(role, target)?;
+            let user = users::get(tx, user)?;
+            if user.disabled_at.is_none() {
+                credentials::queue_reset(tx, &user, &secrets)?;
+                activity::record(tx, &actor, "membership.reset-password", &About::member(found.id, user.id))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Disables an account: its credentials end, and are answered like ones that never were.
+///
+/// # Errors
+/// For all but the system; [`Missing::User`]; [`Conflict::LastInCharge`] where an organization would be left without
+/// anybody in charge, unless forced.
+pub fn disable_user(db: &Db, actor: &Actor, user: &UserKey, force: bool) -> Result<User> {
+    actor.require_system()?;
+    let (actor, user) = (actor.clone(), user.clone());
+    db.write(move |tx| {
+        let user = users::find(tx, &user)?.ok_or(Missing::User)?;
+        tx.run(
+            "UPDATE users SET disabled_at = COALESCE(disabled_at, $2), updated_at = $2 WHERE id = $1",
+            &[user.id.into(), tx.now.into()],
+        )?;
+        credentials::end_all(tx, user.id)?;
+        let sql = "SELECT organization_id FROM memberships
+                   WHERE user_id = $1 AND role <> 'member' AND state IN ('active', 'inactive')";
+        let led = tx.rows(sql, &[user.id.into()], |row| row.int().map(OrganizationId))?;
+        for organization in led {
+            match keep_in_charge(tx, &actor, organization) {
+                Err(Error::Conflict(Conflict::LastInCharge)) if force => {}
+                other => other?,
+            }
+        }
+        activity::record(tx, &actor, "user.disable", &About::user(user.id))?;
+        users::get(tx, user.id)
+    })
+}
+
+/// Enables an account again. Its credentials stay ended.
+///
+/// # Errors
+/// For all but the system; [`Missing::User`].
+pub fn enable_user(db: &Db, actor: &Actor, user: &UserKey) -> Result<User> {
+    actor.require_system()?;
+    let (actor, user) = (actor.clone(), user.clone());
+    db.write(move |tx| {
+        let user = users::find(tx, &user)?.ok_or(Missing::User)?;
+        tx.run(
+            "UPDATE users SET disabled_at = NULL, updated_at = $2 WHERE id = $1",
+            &[user.id.into(), tx.now.into()],
+        )?;
+        activity::record(tx, &actor, "user.enable", &About::user(user.id))?;
+        users::get(tx, user.id)
+    })
+}
+
+/// The organization that `key` names, for the operator: where a command takes a slug.
+pub(crate) fn organization_id(tx: &Tx<'_>, key: &OrganizationKey) -> Result<OrganizationId> {
+    Ok(locate(tx, &Actor::system(), key)?.ok_or(Missing::Organization)?.id)
+}

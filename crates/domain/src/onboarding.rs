@@ -1,0 +1,139 @@
+//! Coming in: making an account and signing in, each in one step with what is documented to go with it.
+
+use crate::activity::{self, About};
+use crate::authz::{Actor, Credential, Scope};
+use crate::credentials::sign_in::{self, Compared};
+use crate::credentials::{KEY_LASTS, NewSession, Session, TOKEN_LASTS, Wanted, insert_session};
+use crate::db::{Db, WriteTx};
+use crate::error::{Missing, Result};
+use crate::id::UserId;
+use crate::invitations::{self, InvitationState};
+use crate::organizations::{self, NewOrganization};
+use crate::outbox::Secrets;
+use crate::users::{self, NewUser, User};
+
+/// What comes with a new account.
+#[derive(Clone, Debug)]
+pub enum With {
+    /// Nothing.
+    Nothing,
+    /// A new organization, of which they are the owner.
+    Organization(Box<NewOrganization>),
+    /// An invitation for exactly their address, taken up at once. They have no power before their address is confirmed,
+    /// because until then they cannot sign in.
+    Invitation(String),
+}
+
+/// Makes an account for somebody who comes by themself. It cannot sign in by password before the link that is mailed to
+/// its address is used.
+///
+/// # Errors
+/// [`crate::error::Conflict::EmailTaken`], [`crate::error::Conflict::UsernameTaken`]; with an organization
+/// [`crate::error::Conflict::NameTaken`]; with an invitation [`Missing::Token`],
+/// [`crate::error::Denied::OtherAddress`].
+pub fn register(db: &Db, new: NewUser, with: With, secrets: &Secrets) -> Result<User> {
+    let secrets = secrets.clone();
+    db.write(move |tx| {
+        if let With::Invitation(token) = &with {
+            require_open(tx, token)?;
+        }
+        let user = users::insert(tx, &Actor::nobody(), &new)?;
+        let actor = Actor::user(user.id, Scope::Write, Credential::None, false);
+        match &with {
+            With::Nothing => {}
+            With::Organization(organization) => {
+                organizations::insert(tx, &actor, user.id, organization)?;
+            }
+            With::Invitation(token) => {
+                invitations::take_up(tx, &actor, &user, token)?;
+            }
+        }
+        users::queue_verification(tx, &user, &secrets)?;
+        Ok(user)
+    })
+}
+
+/// # Errors
+/// [`Missing::Token`] unless the invitation can be accepted: told before anything about the address.
+fn require_open(tx: &WriteTx<'_>, token: &str) -> Result<()> {
+    match invitations::find_state(tx, token)? {
+        InvitationState::Open => Ok(()),
+        _ => Err(Missing::Token.into()),
+    }
+}
+
+/// What came of a sign-in.
+#[derive(Debug)]
+pub enum SignedIn {
+    /// It succeeded.
+    Done(Box<Session>),
+    /// No such account, another password, or a disabled account: all alike.
+    Wrong,
+    /// The password is right and the address not confirmed.
+    Unverified(Box<User>),
+}
+
+/// Ends a sign-in whose password was compared: makes the session that is wanted, and accepts an invitation with it.
+///
+/// # Errors
+/// With an invitation what [`invitations::accept`] refuses; then there is no session.
+pub fn sign_in(db: &Db, compared: Compared, wanted: Wanted, invitation: Option<String>) -> Result<SignedIn> {
+    db.write(move |tx| {
+        let Some((user, hash)) = &compared.right else {
+            sign_in::fail(tx, &compared)?;
+            return Ok(SignedIn::Wrong);
+        };
+        // Between the comparison and now the account may have been disabled, or the password changed.
+        let before = users::get(tx, *user)?;
+        if before.disabled_at.is_some() || sign_in::password_hash(tx, *user)?.as_ref() != Some(hash) {
+            return Ok(SignedIn::Wrong);
+        }
+        if before.confirmed_at.is_none() {
+            return Ok(SignedIn::Unverified(Box::new(before)));
+        }
+        sign_in::succeed(tx, &compared.throttle, *user)?;
+        let user = users::get(tx, *user)?;
+        let actor = Actor::user(user.id, Scope::Write, Credential::None, true);
+        if let Some(token) = &invitation {
+            invitations::accept_in(tx, &actor, &user, token)?;
+        }
+        activity::record(tx, &actor, "session.create", &About::user(user.id))?;
+        make_session(tx, user, wanted).map(|session| SignedIn::Done(Box::new(session)))
+    })
+}
+
+fn make_session(tx: &WriteTx<'_>, user: User, wanted: Wanted) -> Result<Session> {
+    let new = match wanted {
+        Wanted::Key => NewSession {
+            scope: Scope::Write,
+            organization: None,
+            from_api_key: false,
+            expires_at: tx.now.after(KEY_LASTS),
+            is_key: true,
+        },
+        Wanted::Token { scope, for_first_organization } => NewSession {
+            scope,
+            organization: if for_first_organization { organizations::first_id(tx, user.id)? } else { None },
+            from_api_key: false,
+            expires_at: tx.now.after(TOKEN_LASTS),
+            is_key: false,
+        },
+    };
+    insert_session(tx, user, &new)
+}
+
+/// Mails another link to confirm the address, to one who showed the right password.
+///
+/// # Errors
+/// Where the database cannot be used.
+pub fn verify_again(db: &Db, user: UserId, secrets: &Secrets) -> Result<()> {
+    let secrets = secrets.clone();
+    db.write(move |tx| {
+        let user = users::get(tx, user)?;
+        if user.confirmed_at.is_some() {
+            return Ok(());
+        }
+        users::queue_verification(tx, &user, &secrets)?;
+        activity::record(tx, &Actor::nobody(), "user.verify-again", &About::user(user.id))
+    })
+}

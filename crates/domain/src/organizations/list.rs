@@ -1,0 +1,307 @@
+//! Lists of organizations.
+//!
+//! A list in its natural order is read piece by piece, by key, so that neither its first piece nor its memory grows with
+//! it. One that is sought, sorted otherwise or begun in the middle is first reduced to its ids, eight bytes each.
+
+use super::{Organization, Row, Seen, organization_columns, read_seen};
+use crate::authz::{Actor, Permission, Role, allows};
+use crate::clock::Timestamp;
+use crate::db::{Db, Tx, Value};
+use crate::error::Result;
+use crate::id::{OrganizationId, UserId};
+use crate::memberships::{Found, Sight, found_columns};
+use crate::text::fold;
+
+/// One of the caller's own organizations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mine {
+    /// Which.
+    pub organization: Organization,
+    /// As what.
+    pub role: Role,
+    /// Since when.
+    pub joined_at: Timestamp,
+    /// Who made it: the user's long id and, of one whom a trusted issuer brought, the subject. Nothing where they are gone.
+    pub creator: Option<(crate::id::Uid, Option<String>)>,
+}
+
+/// The caller's organizations after the place `after`, by joining, `most` at the most. Begin with nothing.
+///
+/// # Errors
+/// [`crate::Error::Unauthenticated`].
+pub fn mine(db: &Db, actor: &Actor, after: Option<&Mine>, most: i64) -> Result<Vec<Mine>> {
+    let user = actor.require_user()?;
+    let (joined_at, id) = match after {
+        Some(mine) => (mine.joined_at, mine.organization.id),
+        None => (Timestamp(i64::MIN), OrganizationId(0)),
+    };
+    let sql = concat!(
+        "SELECT ",
+        organization_columns!(),
+        ", m.joined_at, c.uid, c.subject
+         FROM memberships m JOIN organizations o ON o.id = m.organization_id LEFT JOIN users c ON c.id = o.created_by
+         WHERE m.user_id = $1 AND m.state IN ('active', 'inactive') AND (m.joined_at, m.organization_id) > ($2, $3)
+         ORDER BY m.joined_at, m.organization_id LIMIT $4"
+    );
+    db.read(|tx| tx.rows(sql, &[user.into(), joined_at.into(), id.into(), most.into()], read_mine))
+}
+
+fn read_mine(row: &Row<'_>) -> Result<Mine> {
+    let (found, organization) = read_seen(row)?;
+    let role = found.standing.map_or(Role::Member, |(role, _)| role);
+    let joined_at = row.time()?;
+    let creator = match (row.opt_text()?, row.opt_text()?) {
+        (Some(uid), subject) => Some((crate::id::Uid::stored(uid), subject)),
+        (None, _) => None,
+    };
+    Ok(Mine { organization, role, joined_at, creator })
+}
+
+/// The caller's first organization by joining.
+///
+/// # Errors
+/// [`crate::Error::Unauthenticated`].
+pub fn first_of(db: &Db, actor: &Actor) -> Result<Option<Mine>> {
+    Ok(mine(db, actor, None, 1)?.pop())
+}
+
+/// The id of the first organization by joining of `user`.
+pub(crate) fn first_id(tx: &Tx<'_>, user: UserId) -> Result<Option<OrganizationId>> {
+    tx.row(
+        "SELECT organization_id FROM memberships WHERE user_id = $1 AND state IN ('active', 'inactive')
+         ORDER BY joined_at, organization_id LIMIT 1",
+        &[user.into()],
+        |row| row.int().map(OrganizationId),
+    )
+}
+
+/// Which of the organizations that the caller may see a list holds, and in what order.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// Archived ones alone, or all but those; both where it is nothing.
+    pub archived: Option<bool>,
+    /// Words that each stand in the name or the description, without regard to case.
+    pub words: Vec<String>,
+    /// What the caller may do in each.
+    pub holding: Vec<Permission>,
+    /// The order, the first key first. The name, without regard to case, where it is empty; ends in the id.
+    pub order: Vec<Order>,
+    /// To whom an organization exists here.
+    pub sight: Sight,
+}
+
+/// A key to sort by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// By name, without regard to case; backwards where it is true.
+    Name(bool),
+    /// By description, those without one first; backwards where it is true.
+    Description(bool),
+}
+
+/// A piece of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The organizations of this piece.
+    pub seen: Vec<Seen>,
+    rest: Rest,
+}
+
+/// What comes after a piece.
+#[derive(Clone, Debug)]
+enum Rest {
+    /// Whatever comes after this name and id.
+    AfterKey(String, OrganizationId),
+    /// Exactly these.
+    Ids(std::collections::VecDeque<OrganizationId>),
+    Nothing,
+}
+
+/// The first piece of a list, `piece` organizations at the most, and how many it will hold in all where `counted`.
+///
+/// With `window` (how many to pass over, how many to show at the most) the list is that part of the whole.
+pub fn list(
+    db: &Db,
+    actor: &Actor,
+    listing: &Listing,
+    window: Option<(usize, usize)>,
+    piece: usize,
+) -> Result<(Page, Option<usize>)> {
+    let is_plain = listing.words.is_empty() && listing.holding.is_empty() && listing.order.is_empty();
+    if is_plain && window.is_none() {
+        let start = Page { seen: Vec::new(), rest: Rest::AfterKey(String::new(), OrganizationId(0)) };
+        return Ok((start.next(db, actor, listing, piece)?, None));
+    }
+    let ids = db.read(|tx| matching(tx, actor, listing))?;
+    let count = ids.len();
+    let (skip, most) = window.unwrap_or((0, usize::MAX));
+    let ids = ids.into_iter().skip(skip).take(most).collect();
+    let start = Page { seen: Vec::new(), rest: Rest::Ids(ids) };
+    Ok((start.next(db, actor, listing, piece)?, Some(count)))
+}
+
+impl Page {
+    /// Whether nothing comes after this piece.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        match &self.rest {
+            Rest::Ids(ids) => ids.is_empty(),
+            Rest::Nothing => true,
+            Rest::AfterKey(..) => false,
+        }
+    }
+
+    /// The piece after this one. What the caller may no longer see is passed over.
+    ///
+    /// # Errors
+    /// Where the database cannot be used.
+    pub fn next(&self, db: &Db, actor: &Actor, listing: &Listing, piece: usize) -> Result<Self> {
+        match &self.rest {
+            Rest::Nothing => Ok(Self { seen: Vec::new(), rest: Rest::Nothing }),
+            Rest::Ids(ids) => {
+                let mut ids = ids.clone();
+                let taken: Vec<OrganizationId> = ids.drain(..piece.min(ids.len())).collect();
+                let seen = db.read(|tx| by_ids(tx, actor, listing, &taken))?;
+                Ok(Self { seen, rest: Rest::Ids(ids) })
+            }
+            Rest::AfterKey(key, id) => {
+                let most = i64::try_from(piece).unwrap_or(i64::MAX);
+                let rows = db.read(|tx| after_key(tx, actor, listing, (key, *id), most))?;
+                let rest = match rows.last() {
+                    Some((_, last)) if rows.len() >= piece => Rest::AfterKey(fold(&last.name), last.id),
+                    _ => Rest::Nothing,
+                };
+                let seen = rows.into_iter().filter_map(|row| visible(row, actor, listing)).collect();
+                Ok(Self { seen, rest })
+            }
+        }
+    }
+}
+
+fn visible((found, organization): (Found, Organization), actor: &Actor, listing: &Listing) -> Option<Seen> {
+    let wanted = listing.archived.is_none_or(|archived| archived == organization.archived_at.is_some());
+    (wanted && found.is_visible(actor, listing.sight)).then(|| {
+        let role = found.standing.filter(|(_, state)| state.counts()).map(|(role, _)| role);
+        Seen { organization, role }
+    })
+}
+
+/// Organizations in the order of their names: the public ones, for somebody signed in the internal ones, and of the rest
+/// those that the caller belongs to. Three lists that are each in order, made one: none is longer than the piece.
+fn after_key(
+    tx: &Tx<'_>,
+    actor: &Actor,
+    listing: &Listing,
+    (key, id): (&str, OrganizationId),
+    most: i64,
+) -> Result<Vec<(Found, Organization)>> {
+    const BY_VISIBILITY: &str = concat!(
+        "SELECT ",
+        organization_columns!(),
+        " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1
+         WHERE o.visibility = $5 AND o.archived_at IS NULL AND (o.name_key, o.id) > ($2, $3)
+         ORDER BY o.name_key, o.id LIMIT $4"
+    );
+    const OTHERS: &str = concat!(
+        "SELECT ",
+        organization_columns!(),
+        " FROM memberships m JOIN organizations o ON o.id = m.organization_id
+         WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')
+           AND (o.visibility = 'private' OR o.archived_at IS NOT NULL) AND (o.name_key, o.id) > ($2, $3)
+         ORDER BY o.name_key, o.id LIMIT $4"
+    );
+    let user = actor.user_id().unwrap_or(UserId(0));
+    let values: [Value<'_>; 4] = [user.into(), key.into(), id.into(), most.into()];
+    let of = |visibility: &'static str| {
+        let values = [values[0], values[1], values[2], values[3], visibility.into()];
+        tx.rows(BY_VISIBILITY, &values, read_seen)
+    };
+    let mut rows = Vec::new();
+    if listing.archived != Some(true) {
+        rows.extend(of("public")?);
+        if actor.user_id().is_some() {
+            rows.extend(of("internal")?);
+        }
+    }
+    if actor.user_id().is_some() {
+        rows.extend(tx.rows(OTHERS, &values, read_seen)?);
+    }
+    rows.sort_by_cached_key(|(_, organization)| (fold(&organization.name), organization.id));
+    rows.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    Ok(rows)
+}
+
+fn by_ids(tx: &Tx<'_>, actor: &Actor, listing: &Listing, ids: &[OrganizationId]) -> Result<Vec<Seen>> {
+    let sql = concat!(
+        "SELECT ",
+        organization_columns!(),
+        " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1 WHERE o.id = $2"
+    );
+    let user = actor.user_id().unwrap_or(UserId(0));
+    let mut seen = Vec::with_capacity(ids.len());
+    for id in ids {
+        let row = tx.row(sql, &[user.into(), (*id).into()], read_seen)?;
+        seen.extend(row.and_then(|row| visible(row, actor, listing)));
+    }
+    Ok(seen)
+}
+
+/// What a list that is sought or sorted needs of an organization.
+struct Candidate {
+    id: OrganizationId,
+    name_key: String,
+    description: String,
+}
+
+/// The ids of all that the list holds, in its order.
+fn matching(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<Vec<OrganizationId>> {
+    const ALL: &str = concat!(
+        "SELECT ",
+        found_columns!(),
+        ", o.name_key, o.description
+         FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1
+         WHERE o.visibility = 'public' OR ($1 <> 0 AND (o.visibility = 'internal' OR m.role IS NOT NULL))
+         ORDER BY o.name_key, o.id"
+    );
+    let user = actor.user_id().unwrap_or(UserId(0));
+    // The description is kept only where it decides the order.
+    let sorts_by_description = listing.order.iter().any(|order| matches!(order, Order::Description(_)));
+    let candidates = tx.rows(ALL, &[user.into()], |row| {
+        let found = Found::read(row)?;
+        let (name_key, description) = (row.text()?, row.opt_text()?.unwrap_or_default());
+        let archived = found.archived_at.is_some();
+        let role = found.power(actor);
+        let is_held = listing.holding.iter().all(|permission| {
+            role.is_some_and(|role| {
+                allows(role, *permission) && (!archived || permission.survives_archiving())
+            })
+        });
+        let is_wanted = listing.archived.is_none_or(|wanted| wanted == archived);
+        let holds_word = |text: &str, word: &String| text.contains(word.as_str());
+        let is_sought = listing.words.is_empty() || {
+            let about = fold(&description);
+            listing.words.iter().all(|word| holds_word(&name_key, word) || holds_word(&about, word))
+        };
+        let is_in = is_wanted && is_held && is_sought && found.is_visible(actor, listing.sight);
+        let description = if sorts_by_description { description } else { String::new() };
+        let name_key = if listing.order.is_empty() { String::new() } else { name_key };
+        Ok(is_in.then_some(Candidate { id: found.id, name_key, description }))
+    })?;
+    let mut candidates: Vec<Candidate> = candidates.into_iter().flatten().collect();
+    if !listing.order.is_empty() {
+        candidates.sort_by(|a, b| compare(&listing.order, a, b));
+    }
+    Ok(candidates.into_iter().map(|candidate| candidate.id).collect())
+}
+
+fn compare(order: &[Order], a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    let mut result = std::cmp::Ordering::Equal;
+    for key in order {
+        let (ordering, backwards) = match key {
+            Order::Name(backwards) => (a.name_key.cmp(&b.name_key), *backwards),
+            Order::Description(backwards) => (a.description.cmp(&b.description), *backwards),
+        };
+        result = result.then(if backwards { ordering.reverse() } else { ordering });
+    }
+    result.then(a.id.cmp(&b.id))
+}

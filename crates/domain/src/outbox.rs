@@ -1,0 +1,245 @@
+//! Letters to send: a queue that survives a restart and tries again with growing pauses.
+//!
+//! A letter's link carries a token that is good for something. Only its hash is stored, with what it is good for; here
+//! stands a nonce, from which [`Secrets`] makes the token again when the letter is written. So neither table holds
+//! anything that opens a door.
+
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::authz::Actor;
+use crate::clock::{Timestamp, hex, sha256_hex};
+use crate::db::{Db, Row, WriteTx};
+use crate::error::Result;
+
+/// How long one who took a letter has to say what became of it, before another may take it.
+const LEASE: Duration = Duration::from_secs(120);
+/// The pause after the first failure; doubled by each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 3600);
+/// After so many failures a letter is given up: about three days.
+const ATTEMPTS: i64 = 20;
+
+/// The key from which mailed tokens are made. Kept outside the database.
+#[derive(Clone)]
+pub struct Secrets([u8; 32]);
+
+impl Secrets {
+    /// From 32 bytes that nobody else knows.
+    #[must_use]
+    pub fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    /// The token that belongs to `nonce`: 64 hex digits.
+    #[must_use]
+    pub fn token(&self, nonce: &str) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        mac.update(b"guildhall mailed token 1\0");
+        mac.update(nonce.as_bytes());
+        hex(&mac.finalize().into_bytes())
+    }
+
+    /// A new nonce with its token and the hash under which that is stored.
+    pub(crate) fn mint(&self, tx: &WriteTx<'_>) -> Minted {
+        let nonce = tx.random.hex::<16>();
+        let token = self.token(&nonce);
+        Minted { hash: sha256_hex(&token), token, nonce }
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+pub(crate) struct Minted {
+    pub(crate) nonce: String,
+    pub(crate) token: String,
+    pub(crate) hash: String,
+}
+
+/// What a letter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A new account's address is to be confirmed.
+    Verify,
+    /// An account's new address is to be confirmed.
+    ChangeAddress,
+    /// A new password may be chosen.
+    ResetPassword,
+    /// Somebody is invited to become a member.
+    InviteMember,
+    /// Somebody is invited to become an owner.
+    InviteOwner,
+    /// The password was changed; for information.
+    PasswordChanged,
+    /// The address was changed; for information, to the old one.
+    AddressChanged,
+}
+
+impl Kind {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Verify, "verify"),
+        (Self::ChangeAddress, "change-address"),
+        (Self::ResetPassword, "reset-password"),
+        (Self::InviteMember, "invite-member"),
+        (Self::InviteOwner, "invite-owner"),
+        (Self::PasswordChanged, "password-changed"),
+        (Self::AddressChanged, "address-changed"),
+    ];
+
+    fn as_str(self) -> &'static str {
+        Self::ALL.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(_, name)| *name == text).map(|(kind, _)| kind)
+    }
+}
+
+/// A letter that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// Unique, and sorts by the time at which the letter was queued.
+    pub id: String,
+    /// What it is for; nothing where a newer program wrote it.
+    pub kind: Option<Kind>,
+    /// The address as stored with the account or the invitation.
+    pub recipient: String,
+    /// What [`Secrets::token`] makes the link's token from.
+    pub nonce: Option<String>,
+    /// The person that it speaks of: the inviter, or the account's owner.
+    pub person: Option<String>,
+    /// The organization that it speaks of.
+    pub organization: Option<String>,
+    /// When its link ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was queued.
+    pub created_at: Timestamp,
+}
+
+pub(crate) struct NewLetter<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) recipient: &'a str,
+    pub(crate) nonce: Option<&'a str>,
+    pub(crate) person: Option<&'a str>,
+    pub(crate) organization: Option<&'a str>,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+impl<'a> NewLetter<'a> {
+    /// A letter without a link or an organization.
+    pub(crate) fn notice(kind: Kind, recipient: &'a str) -> Self {
+        Self { kind, recipient, nonce: None, person: None, organization: None, expires_at: None }
+    }
+}
+
+pub(crate) fn queue(tx: &WriteTx<'_>, letter: &NewLetter<'_>) -> Result<()> {
+    tx.run(
+        "INSERT INTO outbox (id, letter, recipient, nonce, person, organization, expires_at, created_at, attempts, next_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $8)",
+        &[
+            (&tx.time_ordered_id()).into(),
+            letter.kind.as_str().into(),
+            letter.recipient.into(),
+            letter.nonce.into(),
+            letter.person.into(),
+            letter.organization.into(),
+            letter.expires_at.into(),
+            tx.now.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Takes up to `most` letters that are due, oldest first, for two minutes: until then no other worker gets them.
+///
+/// # Errors
+/// For all but the system.
+pub fn take(db: &Db, actor: &Actor, most: i64) -> Result<Vec<Letter>> {
+    actor.require_system()?;
+    // A look first, so that a queue without work costs no write.
+    let due = db.read(|tx| tx.exists("SELECT 1 FROM outbox WHERE next_at <= $1", &[tx.now.into()]))?;
+    if !due {
+        return Ok(Vec::new());
+    }
+    db.write(move |tx| {
+        let mut letters = tx.rows(
+            "UPDATE outbox SET attempts = attempts + 1, next_at = $2
+             WHERE id IN (SELECT id FROM outbox WHERE next_at <= $1 ORDER BY next_at, id LIMIT $3)
+             RETURNING id, letter, recipient, nonce, person, organization, expires_at, created_at",
+            &[tx.now.into(), tx.now.after(LEASE).into(), most.into()],
+            read_letter,
+        )?;
+        letters.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(letters)
+    })
+}
+
+fn read_letter(row: &Row<'_>) -> Result<Letter> {
+    Ok(Letter {
+        id: row.text()?,
+        kind: Kind::parse(&row.text()?),
+        recipient: row.text()?,
+        nonce: row.opt_text()?,
+        person: row.opt_text()?,
+        organization: row.opt_text()?,
+        expires_at: row.opt_time()?,
+        created_at: row.time()?,
+    })
+}
+
+/// The letter was sent, or never can be: it leaves the queue.
+///
+/// # Errors
+/// For all but the system.
+pub fn done(db: &Db, actor: &Actor, id: &str) -> Result<()> {
+    actor.require_system()?;
+    let id = id.to_owned();
+    db.write(move |tx| tx.run("DELETE FROM outbox WHERE id = $1", &[(&id).into()]).map(drop))
+}
+
+/// What became of a letter that could not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It is tried again then.
+    At(Timestamp),
+    /// It failed too often and left the queue.
+    GivenUp,
+}
+
+/// The letter could not be sent now: it is tried again after 10 s, 20 s, 40 s and so on up to six hours, twenty times.
+///
+/// # Errors
+/// For all but the system.
+pub fn failed(db: &Db, actor: &Actor, id: &str, why: &str) -> Result<Retry> {
+    actor.require_system()?;
+    let (id, why) = (id.to_owned(), why.chars().take(300).collect::<String>());
+    db.write(move |tx| {
+        let attempts =
+            tx.row("SELECT attempts FROM outbox WHERE id = $1", &[(&id).into()], |row| row.int())?;
+        let attempts = attempts.unwrap_or(ATTEMPTS);
+        if attempts >= ATTEMPTS {
+            tx.run("DELETE FROM outbox WHERE id = $1", &[(&id).into()])?;
+            return Ok(Retry::GivenUp);
+        }
+        let doubled = 1 << u32::try_from(attempts - 1).unwrap_or(0).min(20);
+        let at = tx.now.after((FIRST_PAUSE * doubled).min(LONGEST_PAUSE));
+        tx.run(
+            "UPDATE outbox SET next_at = $2, last_error = $3 WHERE id = $1",
+            &[(&id).into(), at.into(), (&why).into()],
+        )?;
+        Ok(Retry::At(at))
+    })
+}
+
+/// How many letters wait, for the metrics and for tests.
+pub fn waiting(db: &Db, actor: &Actor) -> Result<i64> {
+    actor.require_system()?;
+    db.read(|tx| Ok(tx.row("SELECT COUNT(*) FROM outbox", &[], |row| row.int())?.unwrap_or(0)))
+}
