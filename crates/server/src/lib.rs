@@ -7,3 +7,4 @@ pub mod media;
 pub mod observe;
 pub mod pages;
 pub mod tokens;
+mod verified;
