@@ -4,4 +4,5 @@ mod issuers;
 mod listen;
 mod mail;
 mod media;
+mod pages;
 mod tokens;
