@@ -1,0 +1,202 @@
+//! What the server is made of, and the slow things that several faces do alike.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use guildhall_domain::clock::Random;
+use guildhall_domain::credentials::password::Password;
+use guildhall_domain::credentials::{Session, Wanted, sign_in};
+use guildhall_domain::db::Db;
+use guildhall_domain::onboarding::{self, SignedIn};
+use guildhall_domain::outbox::Secrets;
+use guildhall_domain::{Error, Result};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::issuers::Issuers;
+use crate::media::Media;
+use crate::tokens::{Claims, Keys};
+
+/// Passwords hashed at the same time: each takes 19 MiB and a core for tens of milliseconds.
+const HASHING_AT_ONCE: usize = 2;
+/// Passwords that may wait for that; one more is told to come back.
+const HASHING_QUEUE: usize = 200;
+
+/// Everything that a request can need. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The parts of an [`App`].
+pub struct Parts {
+    /// The one truth.
+    pub db: Db,
+    /// Signs and checks this server's own tokens.
+    pub keys: Keys,
+    /// Checks tokens of trusted issuers.
+    pub issuers: Issuers,
+    /// Keeps pictures.
+    pub media: Media,
+    /// Makes the tokens in mailed links.
+    pub secrets: Secrets,
+    /// Under which the server is reached, without a slash at the end: the beginning of every link.
+    pub public_url: String,
+    /// Where a person goes on after a page has done its work; an http or https URL.
+    pub return_to: Option<String>,
+    /// Origins whose pages may call this server from a browser.
+    pub cors_origins: Vec<String>,
+    /// OAuth clients of stormz and their secrets; none are asked for where there are none.
+    pub oauth_clients: HashMap<String, String>,
+}
+
+struct Lane {
+    running: Semaphore,
+    queue: Semaphore,
+}
+
+/// The lane that all hashing takes, whoever asks: it is the one thing here that costs real time.
+static HASHING: Lane =
+    Lane { running: Semaphore::const_new(HASHING_AT_ONCE), queue: Semaphore::const_new(HASHING_QUEUE) };
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Whether the server is reached by https: cookies are then for that alone.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.public_url.starts_with("https://")
+    }
+
+    /// The randomness of this server.
+    #[must_use]
+    pub fn random(&self) -> &Random {
+        self.db.random()
+    }
+
+    /// Runs an operation that only looks. It takes microseconds, so it runs here; an engine whose reads wait for a network
+    /// would take it elsewhere.
+    pub async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Db) -> Result<T> + Send + 'static) -> Result<T> {
+        work(&self.db)
+    }
+
+    /// Runs an operation that changes something; what it answers is durable.
+    ///
+    /// # Errors
+    /// What the operation refuses; [`Error::Unavailable`] where it could not be made durable.
+    pub async fn write<T: Send + 'static>(&self, work: impl FnOnce(&Db) -> Result<T> + Send + 'static) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        self.db.submit(work, move |result| drop(answer.send(result)));
+        answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the writer is gone".into())))
+    }
+
+    /// The hash of a new password, made where it holds nobody up.
+    ///
+    /// # Errors
+    /// [`Error::Limited`] where too many wait for theirs.
+    pub async fn hash(&self, password: Password) -> Result<String> {
+        let random = self.random().clone();
+        slowly(move || password.hash(&random)).await?
+    }
+
+    /// Signs somebody in by password: waits where failures of late say so, compares, and makes the session.
+    ///
+    /// # Errors
+    /// [`Error::Limited`]; with an invitation what [`guildhall_domain::invitations::accept`] refuses.
+    pub async fn sign_in(&self, entry: Entry) -> Result<SignedIn> {
+        let Entry { login, password, address, wanted, invitation } = entry;
+        let place = HASHING.queue.try_acquire().map_err(|_| Error::Limited(Duration::from_secs(1)))?;
+        let attempt = self.admit(&login, &address).await?;
+        let wait = attempt.wait;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let permit = HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
+        // Tries side by side may have failed while this one waited for its turn.
+        let attempt = if wait.is_zero() { self.admit(&login, &address).await? } else { attempt };
+        let late = attempt.wait.saturating_sub(wait);
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
+        }
+        let compared = on_a_thread(move || attempt.compare(&password)).await?;
+        drop((permit, place));
+        self.write(move |db| onboarding::sign_in(db, compared, wanted, invitation)).await
+    }
+
+    async fn admit(&self, login: &str, address: &str) -> Result<sign_in::Attempt> {
+        let (login, address) = (login.to_owned(), address.to_owned());
+        let admitted = {
+            let (login, address) = (login.clone(), address.clone());
+            self.read(move |db| sign_in::look(db, &login, &address)).await?
+        };
+        match admitted {
+            Some(attempt) => Ok(attempt),
+            None => self.write(move |db| sign_in::admit(db, &login, &address)).await,
+        }
+    }
+
+    /// The token that carries `session`, and the value that a browser sends back in `X-CSRF-TOKEN` with it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the signing key cannot be used.
+    pub fn token(&self, session: &Session) -> Result<(String, String)> {
+        token(&self.keys, self.random(), session)
+    }
+}
+
+/// The token that carries `session`, and its CSRF value.
+///
+/// # Errors
+/// [`Error::Unavailable`] where the signing key cannot be used.
+pub fn token(keys: &Keys, random: &Random, session: &Session) -> Result<(String, String)> {
+    let csrf = random.hex::<16>();
+    let claims = Claims {
+        iss: keys.names().issuer.clone(),
+        aud: keys.names().audience.clone(),
+        sub: session.user.uid.uuid(),
+        sid: session.id.clone(),
+        iat: session.created_at.seconds(),
+        exp: session.expires_at.seconds(),
+        user_id: session.user.uid.uuid(),
+        csrf: csrf.clone(),
+        org_id: session.organization.map(|id| id.0),
+    };
+    let token = keys.sign(&claims).map_err(|error| Error::Unavailable(error.to_string()))?;
+    Ok((token, csrf))
+}
+
+/// A sign-in by password.
+pub struct Entry {
+    /// The username or address.
+    pub login: String,
+    /// As typed.
+    pub password: String,
+    /// From where: failures count per account and address.
+    pub address: String,
+    /// What kind of session it is for.
+    pub wanted: Wanted,
+    /// The token of an invitation to accept with it.
+    pub invitation: Option<String>,
+}
+
+/// Runs hashing in its lane.
+async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let place = HASHING.queue.try_acquire().map_err(|_| Error::Limited(Duration::from_secs(1)))?;
+    let permit = HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
+    let done = on_a_thread(work).await;
+    drop((permit, place));
+    done
+}
+
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
+}

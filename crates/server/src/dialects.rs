@@ -1,0 +1,94 @@
+//! What a dialect is: routes, handlers, wire types and an error shape of its own. Dialects never use each other.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter};
+
+use crate::app::App;
+use crate::auth::Failure;
+use crate::http::Fault;
+
+pub mod bit;
+pub mod buildog;
+pub mod cadasta;
+pub mod pm415;
+pub mod stormz;
+
+/// One of the documented APIs: how it says that something went wrong.
+pub trait Dialect: Send + Sync + 'static {
+    /// An error in its shape: made from what the domain refuses, from a credential that does not count, and from a body
+    /// that cannot be read.
+    type Error: IntoResponse + From<guildhall_domain::Error> + From<Failure> + From<Fault> + Send;
+
+    /// What an unknown path below its own is answered.
+    fn unknown_path() -> Response;
+
+    /// What a method that a path does not know is answered; `Allow` is added.
+    fn wrong_method(method: &Method) -> Response;
+}
+
+/// The routes of a dialect, which can be listed.
+pub struct Routes {
+    listed: Vec<(Method, &'static str)>,
+    paths: BTreeMap<&'static str, MethodRouter<App>>,
+    slash: Slash,
+}
+
+/// Whether a path may also be written with a slash at its end, or without the one that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slash {
+    /// Exactly as listed.
+    AsListed,
+    /// Either way.
+    Optional,
+}
+
+impl Routes {
+    /// None yet.
+    #[must_use]
+    pub fn new(slash: Slash) -> Self {
+        Self { listed: Vec::new(), paths: BTreeMap::new(), slash }
+    }
+
+    /// Adds a route. Parts of the path in braces are read with [`crate::http::Params`].
+    #[must_use]
+    pub fn add<H, T>(mut self, method: Method, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
+        self.listed.push((method, path));
+        let route = self.paths.remove(path).unwrap_or_default();
+        self.paths.insert(path, route.on(filter, handler));
+        self
+    }
+
+    /// Every route, in the order in which they were added.
+    #[must_use]
+    pub fn listed(&self) -> &[(Method, &'static str)] {
+        &self.listed
+    }
+
+    /// The router that serves them, and says in the dialect's words which methods a path does not know.
+    #[must_use]
+    pub fn router<D: Dialect>(self) -> Router<App> {
+        let mut router = Router::new();
+        for (path, route) in self.paths {
+            let route = route.fallback(|method: Method| async move { D::wrong_method(&method) });
+            if self.slash == Slash::Optional {
+                let other = match path.strip_suffix('/') {
+                    Some(without) => without.to_owned(),
+                    None => format!("{path}/"),
+                };
+                router = router.route(&other, route.clone());
+            }
+            router = router.route(path, route);
+        }
+        router
+    }
+}

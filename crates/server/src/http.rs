@@ -1,0 +1,323 @@
+//! What all faces share of HTTP: bodies in, JSON out, times, lists that are streamed.
+
+use std::convert::Infallible;
+use std::marker::PhantomData;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use guildhall_domain::clock::Timestamp;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::app::App;
+use crate::dialects::Dialect;
+use crate::listen::{BodyTimeout, Peer};
+
+/// The most bytes of a JSON or form body.
+pub const BODY_MAX: usize = 1024 * 1024;
+
+/// Why a body could not be read or understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It has more bytes than are taken: 413.
+    TooLarge,
+    /// It did not come in time: 408.
+    TooSlow,
+    /// The connection broke, or its framing is wrong: 400.
+    Broken,
+    /// Its content type is none that is taken here: 415. The one that was named, or nothing.
+    MediaType(String),
+    /// It is no JSON: 400. What is wrong, in words.
+    Syntax(String),
+}
+
+/// The body of a request, whole, and what it says that it is.
+pub struct Payload<D> {
+    content_type: String,
+    /// The bytes.
+    pub bytes: Bytes,
+    dialect: PhantomData<D>,
+}
+
+impl<D: Dialect> FromRequest<App> for Payload<D> {
+    type Rejection = D::Error;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, D::Error> {
+        let content_type = content_type(request.headers());
+        let bytes = read_body(request.into_body(), BODY_MAX).await?;
+        Ok(Self { content_type, bytes, dialect: PhantomData })
+    }
+}
+
+/// The whole body, where it has at most `most` bytes.
+///
+/// # Errors
+/// [`Fault::TooLarge`], [`Fault::TooSlow`], [`Fault::Broken`].
+pub async fn read_body(body: Body, most: usize) -> Result<Bytes, Fault> {
+    match Limited::new(body, most).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) => {
+            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
+            while let Some(error) = cause {
+                if error.is::<LengthLimitError>() {
+                    return Err(Fault::TooLarge);
+                }
+                if error.is::<BodyTimeout>() {
+                    return Err(Fault::TooSlow);
+                }
+                cause = error.source();
+            }
+            Err(Fault::Broken)
+        }
+    }
+}
+
+/// The media type of a body, lower case and without parameters; empty where none is named.
+#[must_use]
+pub fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+impl<D> Payload<D> {
+    /// The media type that it was sent as; empty where none was named.
+    #[must_use]
+    pub fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// Whether it was sent as JSON.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.content_type == "application/json" || self.content_type.ends_with("+json")
+    }
+
+    /// Whether it was sent as a form.
+    #[must_use]
+    pub fn is_form(&self) -> bool {
+        self.content_type == "application/x-www-form-urlencoded"
+    }
+
+    /// The JSON in it.
+    ///
+    /// # Errors
+    /// [`Fault::MediaType`] where it was not sent as JSON, [`Fault::Syntax`] where it is none of that shape.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        if !self.is_json() {
+            return Err(Fault::MediaType(self.content_type.clone()));
+        }
+        serde_json::from_slice(&self.bytes).map_err(|error| Fault::Syntax(error.to_string()))
+    }
+
+    /// The pairs of a form, in their order.
+    ///
+    /// # Errors
+    /// [`Fault::MediaType`] where it was not sent as a form.
+    pub fn form(&self) -> Result<Vec<(String, String)>, Fault> {
+        if !self.is_form() {
+            return Err(Fault::MediaType(self.content_type.clone()));
+        }
+        serde_urlencoded::from_bytes(&self.bytes).map_err(|error| Fault::Syntax(error.to_string()))
+    }
+}
+
+/// The parts of the path that its route names, in their order, decoded. One that is no UTF-8 names nothing that exists.
+pub struct Params(Vec<String>);
+
+impl Params {
+    /// The part at `place`; empty where the route names fewer.
+    #[must_use]
+    pub fn get(&self, place: usize) -> &str {
+        self.0.get(place).map_or("", String::as_str)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        Ok(match RawPathParams::from_request_parts(parts, state).await {
+            Ok(params) => Self(params.iter().map(|(_, value)| value.to_owned()).collect()),
+            Err(_) => Self(Vec::new()),
+        })
+    }
+}
+
+/// The pairs of the query, in their order, decoded.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// The value of the last pair of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every pair but those of these names, encoded again: what a link to another page keeps.
+    #[must_use]
+    pub fn without(&self, names: &[&str]) -> String {
+        let kept: Vec<&(String, String)> = self.0.iter().filter(|(key, _)| !names.contains(&key.as_str())).collect();
+        serde_urlencoded::to_string(kept).unwrap_or_default()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let query = parts.uri.query().unwrap_or_default();
+        Ok(Self(serde_urlencoded::from_str(query).unwrap_or_default()))
+    }
+}
+
+/// The address that the connection comes from, as failures to sign in are counted by: of IPv6 the first 64 bits, which
+/// are one customer's.
+pub struct Address(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Address {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let ip = parts.extensions.get::<Peer>().map(|Peer(address)| address.ip().to_canonical());
+        Ok(Self(match ip {
+            Some(std::net::IpAddr::V6(ip)) => {
+                let [a, b, c, d, ..] = ip.segments();
+                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+            }
+            Some(ip) => ip.to_string(),
+            None => String::new(),
+        }))
+    }
+}
+
+/// `value` as a JSON answer.
+#[must_use]
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => json_bytes(status, Body::from(body)),
+        Err(error) => internal(json_bytes(StatusCode::INTERNAL_SERVER_ERROR, Body::empty()), &error.to_string()),
+    }
+}
+
+fn json_bytes(status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An answer with no body.
+#[must_use]
+pub fn empty(status: StatusCode) -> Response {
+    status.into_response()
+}
+
+/// What the log is told, once, of an answer whose cause is ours. Travels with it, never in it.
+#[derive(Clone, Debug)]
+pub struct Cause(pub String);
+
+/// `response` with its cause for the log.
+#[must_use]
+pub fn internal(mut response: Response, cause: &str) -> Response {
+    response.extensions_mut().insert(Cause(cause.to_owned()));
+    response
+}
+
+/// `response` with `Retry-After`, in whole seconds and at least one.
+#[must_use]
+pub fn retry_after(mut response: Response, after: std::time::Duration) -> Response {
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
+}
+
+/// How many elements of a list are read at a time: a piece takes some milliseconds at the most.
+pub const PIECE: usize = 500;
+
+/// A JSON text that is written piece by piece: what stands before a list, the list, what stands behind it. A short list
+/// is one piece, and has a length; of a long one no more than a piece is in memory. Where a later piece cannot be read
+/// the connection breaks, so that nobody takes a part for the whole.
+pub struct Pieces<F> {
+    /// The first piece, which is read before anything is answered: what it refuses can still be told.
+    pub first: Vec<u8>,
+    /// Appends the next piece to what it is given; false where there was none left.
+    pub next: F,
+    /// What stands behind the last piece.
+    pub end: &'static str,
+    /// Whether the first piece is all.
+    pub is_whole: bool,
+}
+
+impl<F> Pieces<F>
+where
+    F: FnMut(&mut Vec<u8>) -> guildhall_domain::Result<bool> + Send + 'static,
+{
+    /// The answer.
+    #[must_use]
+    pub fn respond(mut self) -> Response {
+        if self.is_whole {
+            self.first.extend_from_slice(self.end.as_bytes());
+            return json_bytes(StatusCode::OK, Body::from(self.first));
+        }
+        let Self { first, next, end, .. } = self;
+        let rest = futures_util::stream::unfold(Some(next), move |next| async move {
+            let mut next = next?;
+            let mut piece = Vec::new();
+            match next(&mut piece) {
+                Ok(true) => Some((Ok(Bytes::from(piece)), Some(next))),
+                Ok(false) => {
+                    piece.extend_from_slice(end.as_bytes());
+                    Some((Ok(Bytes::from(piece)), None))
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a list broke off");
+                    Some((Err(std::io::Error::other("the list broke off")), None))
+                }
+            }
+        });
+        let first = futures_util::stream::once(std::future::ready(Ok(Bytes::from(first))));
+        json_bytes(StatusCode::OK, Body::from_stream(futures_util::StreamExt::chain(first, rest)))
+    }
+}
+
+/// Appends `elements` to a JSON list in `out`, with a comma before each but the very first of the list.
+pub fn append<T: Serialize>(out: &mut Vec<u8>, elements: impl IntoIterator<Item = T>, is_first: &mut bool) {
+    for element in elements {
+        if !std::mem::take(is_first) {
+            out.push(b',');
+        }
+        // Writing to memory fails only for a map whose keys are no strings; wire types have none.
+        if serde_json::to_writer(&mut *out, &element).is_err() {
+            tracing::error!("an element of a list could not be written");
+        }
+    }
+}
+
+/// How many digits stand behind the seconds of a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// None.
+    Seconds,
+    /// `.000`, whatever the instant: seconds in the form of milliseconds.
+    SecondsAsMillis,
+    /// Three.
+    Millis,
+    /// Six.
+    Micros,
+}
+
+/// The instant in UTC as RFC 3339 writes it, with `Z`.
+#[must_use]
+pub fn rfc3339(at: Timestamp, precision: Precision) -> String {
+    let instant = jiff::Timestamp::from_microsecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    match precision {
+        Precision::Seconds => instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        Precision::SecondsAsMillis => instant.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string(),
+        Precision::Millis => instant.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+        Precision::Micros => instant.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+    }
+}
