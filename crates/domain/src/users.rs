@@ -397,6 +397,20 @@ pub struct Identity {
     pub name: PersonName,
 }
 
+/// The account of a trusted issuer's user, where it was made already.
+///
+/// # Errors
+/// For all but the system.
+pub fn known_identity(db: &Db, actor: &Actor, identity: &Identity) -> Result<Option<UserId>> {
+    actor.require_system()?;
+    db.read(|tx| known(tx, identity))
+}
+
+fn known(tx: &Tx<'_>, identity: &Identity) -> Result<Option<UserId>> {
+    let sql = "SELECT id FROM users WHERE issuer = $1 AND subject = $2";
+    tx.row(sql, &[(&identity.issuer).into(), (&identity.subject).into()], |row| row.int().map(UserId))
+}
+
 /// The account of a trusted issuer's user; made on first use. Never one that exists already under the same address:
 /// then the new account has none.
 ///

@@ -85,7 +85,10 @@ impl App {
 
     /// Runs an operation that only looks. It takes microseconds, so it runs here; an engine whose reads wait for a network
     /// would take it elsewhere.
-    pub async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Db) -> Result<T> + Send + 'static) -> Result<T> {
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         work(&self.db)
     }
 
@@ -93,7 +96,10 @@ impl App {
     ///
     /// # Errors
     /// What the operation refuses; [`Error::Unavailable`] where it could not be made durable.
-    pub async fn write<T: Send + 'static>(&self, work: impl FnOnce(&Db) -> Result<T> + Send + 'static) -> Result<T> {
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         self.db.submit(work, move |result| drop(answer.send(result)));
         answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the writer is gone".into())))
@@ -120,7 +126,8 @@ impl App {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        let permit = HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
+        let permit =
+            HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
         // Tries side by side may have failed while this one waited for its turn.
         let attempt = if wait.is_zero() { self.admit(&login, &address).await? } else { attempt };
         let late = attempt.wait.saturating_sub(wait);
@@ -191,7 +198,8 @@ pub struct Entry {
 /// Runs hashing in its lane.
 async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let place = HASHING.queue.try_acquire().map_err(|_| Error::Limited(Duration::from_secs(1)))?;
-    let permit = HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
+    let permit =
+        HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
     let done = on_a_thread(work).await;
     drop((permit, place));
     done

@@ -70,17 +70,25 @@ impl From<Error> for Failure {
 }
 
 /// Who calls, who has to be signed in.
-pub struct SignedIn<D>(pub Actor, PhantomData<D>);
+pub struct SignedIn<D> {
+    /// They.
+    pub actor: Actor,
+    dialect: PhantomData<D>,
+}
 
 /// Who calls, signed in or not; a credential that does not count is refused all the same.
-pub struct Caller<D>(pub Actor, PhantomData<D>);
+pub struct Caller<D> {
+    /// They, or nobody.
+    pub actor: Actor,
+    dialect: PhantomData<D>,
+}
 
 impl<D: Dialect> FromRequestParts<App> for SignedIn<D> {
     type Rejection = D::Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, D::Error> {
         match identify(app, &parts.method, &parts.headers).await? {
-            Some(actor) => Ok(Self(actor, PhantomData)),
+            Some(actor) => Ok(Self { actor, dialect: PhantomData }),
             None => Err(Failure::Missing.into()),
         }
     }
@@ -91,7 +99,7 @@ impl<D: Dialect> FromRequestParts<App> for Caller<D> {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, D::Error> {
         let actor = identify(app, &parts.method, &parts.headers).await?;
-        Ok(Self(actor.unwrap_or_else(Actor::nobody), PhantomData))
+        Ok(Self { actor: actor.unwrap_or_else(Actor::nobody), dialect: PhantomData })
     }
 }
 

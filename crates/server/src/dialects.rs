@@ -45,6 +45,8 @@ pub enum Slash {
     AsListed,
     /// Either way.
     Optional,
+    /// Either way; and with a second slash at its beginning, as pm415's document writes some.
+    OptionalOrDoubled,
 }
 
 impl Routes {
@@ -75,20 +77,30 @@ impl Routes {
     }
 
     /// The router that serves them, and says in the dialect's words which methods a path does not know.
-    #[must_use]
     pub fn router<D: Dialect>(self) -> Router<App> {
         let mut router = Router::new();
         for (path, route) in self.paths {
             let route = route.fallback(|method: Method| async move { D::wrong_method(&method) });
-            if self.slash == Slash::Optional {
-                let other = match path.strip_suffix('/') {
-                    Some(without) => without.to_owned(),
-                    None => format!("{path}/"),
-                };
+            for other in self.slash.others(path) {
                 router = router.route(&other, route.clone());
             }
             router = router.route(path, route);
         }
         router
+    }
+}
+
+impl Slash {
+    /// The other ways to write `path`.
+    fn others(self, path: &str) -> Vec<String> {
+        let other = match path.strip_suffix('/') {
+            Some(without) => without.to_owned(),
+            None => format!("{path}/"),
+        };
+        match self {
+            Self::AsListed => Vec::new(),
+            Self::Optional => vec![other],
+            Self::OptionalOrDoubled => vec![format!("/{path}"), format!("/{other}"), other],
+        }
     }
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::dialects::Dialect;
-use crate::listen::{BodyTimeout, Peer};
+use crate::listen::{Peer, is_body_timeout};
 
 /// The most bytes of a JSON or form body.
 pub const BODY_MAX: usize = 1024 * 1024;
@@ -61,15 +61,11 @@ pub async fn read_body(body: Body, most: usize) -> Result<Bytes, Fault> {
     match Limited::new(body, most).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) => {
-            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
-            while let Some(error) = cause {
-                if error.is::<LengthLimitError>() {
-                    return Err(Fault::TooLarge);
-                }
-                if error.is::<BodyTimeout>() {
-                    return Err(Fault::TooSlow);
-                }
-                cause = error.source();
+            if error.is::<LengthLimitError>() {
+                return Err(Fault::TooLarge);
+            }
+            if is_body_timeout(error.as_ref()) {
+                return Err(Fault::TooSlow);
             }
             Err(Fault::Broken)
         }
@@ -160,7 +156,8 @@ impl Query {
     /// Every pair but those of these names, encoded again: what a link to another page keeps.
     #[must_use]
     pub fn without(&self, names: &[&str]) -> String {
-        let kept: Vec<&(String, String)> = self.0.iter().filter(|(key, _)| !names.contains(&key.as_str())).collect();
+        let kept: Vec<&(String, String)> =
+            self.0.iter().filter(|(key, _)| !names.contains(&key.as_str())).collect();
         serde_urlencoded::to_string(kept).unwrap_or_default()
     }
 }
@@ -199,7 +196,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Address {
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => json_bytes(status, Body::from(body)),
-        Err(error) => internal(json_bytes(StatusCode::INTERNAL_SERVER_ERROR, Body::empty()), &error.to_string()),
+        Err(error) => {
+            internal(json_bytes(StatusCode::INTERNAL_SERVER_ERROR, Body::empty()), &error.to_string())
+        }
     }
 }
 
@@ -225,6 +224,21 @@ pub struct Cause(pub String);
 pub fn internal(mut response: Response, cause: &str) -> Response {
     response.extensions_mut().insert(Cause(cause.to_owned()));
     response
+}
+
+/// `response` to what the domain refused, with what belongs to it whatever the dialect: when to come back, and the cause
+/// for the log where it is ours.
+#[must_use]
+pub fn refused(response: Response, error: Option<&guildhall_domain::Error>) -> Response {
+    use guildhall_domain::Error as E;
+    match error {
+        Some(E::Limited(after)) => retry_after(response, *after),
+        Some(error @ E::Unavailable(_)) => {
+            internal(retry_after(response, std::time::Duration::from_secs(1)), &error.to_string())
+        }
+        Some(error @ E::Internal(_)) => internal(response, &error.to_string()),
+        _ => response,
+    }
 }
 
 /// `response` with `Retry-After`, in whole seconds and at least one.

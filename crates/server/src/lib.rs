@@ -1,10 +1,19 @@
 //! How Guildhall is reached: every byte of HTTP, mail and images, and the command line.
 
+pub mod accounts;
+pub mod app;
+pub mod auth;
+pub mod commands;
+pub mod config;
+pub mod dialects;
+pub mod http;
 pub mod issuers;
 pub mod listen;
 pub mod mail;
 pub mod media;
 pub mod observe;
 pub mod pages;
+pub mod router;
 pub mod tokens;
 mod verified;
+pub mod workers;

@@ -35,6 +35,7 @@ use tower::{Service, service_fn};
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 
+use crate::http::Cause;
 use crate::listen::{self, Limits};
 
 /// The header that carries a [`RequestId`].
@@ -295,6 +296,10 @@ impl Seen {
         let status = answer.status();
         let id = HeaderValue::from_str(self.id.as_str()).expect("hex digits are a header's value");
         answer.headers_mut().insert(X_REQUEST_ID, id);
+        // A failure whose cause is ours is logged once, here, with the id that its client was told.
+        if let Some(Cause(cause)) = answer.extensions_mut().remove::<Cause>() {
+            tracing::error!(id = self.id.as_str(), route, cause, "failed");
+        }
         tracing::info!(
             id = self.id.as_str(),
             method = self.method,

@@ -1,6 +1,6 @@
 //! Signing in by password: the same cost whether the account exists or not, slower after five failures in a row.
 //!
-//! In three steps, because the middle one is slow: [`admit`] says when the password may be compared, [`Attempt::compare`]
+//! In three steps, because the middle one is slow: [`look`] and [`admit`] say when the password may be compared, [`Attempt::compare`]
 //! does so outside any transaction, and [`crate::onboarding::sign_in`] writes down what came of it.
 
 use std::time::Duration;
@@ -60,32 +60,44 @@ impl Attempt {
     }
 }
 
-/// Whether `login`, an address or username, may be tried from `address` now.
+/// `login`, an address or username, tried from `address`, where that costs nothing; nothing where too many tries failed
+/// of late, and [`admit`] is to be asked.
+///
+/// # Errors
+/// Where the database cannot be used.
+pub fn look(db: &Db, login: &str, address: &str) -> Result<Option<Attempt>> {
+    db.read(|tx| {
+        let attempt = attempt(tx, login, address)?;
+        let failures = failures(tx, &attempt.throttle)?;
+        Ok(failures.is_none_or(|(count, _)| count < FREE_FAILURES).then_some(attempt))
+    })
+}
+
+/// Whether `login`, an address or username, may be tried from `address` now, or when.
 ///
 /// # Errors
 /// [`Error::Limited`] where too many tries failed of late.
 pub fn admit(db: &Db, login: &str, address: &str) -> Result<Attempt> {
-    let (attempt, failures) = db.read(|tx| {
-        let found =
-            users::find(tx, &UserKey::Login(login.to_owned()))?.filter(|user| user.disabled_at.is_none());
-        let hash = match &found {
-            Some(user) => password_hash(tx, user.id)?,
-            None => None,
-        };
-        let account = match &found {
-            Some(user) => format!("user {}", user.id.0),
-            None => format!("login {}", login.trim().to_ascii_lowercase()),
-        };
-        let throttle = sha256_hex(&format!("{account}\0{address}"));
-        let failures = failures(tx, &throttle)?;
-        Ok((Attempt { wait: Duration::ZERO, throttle, user: found.map(|user| user.id), hash }, failures))
-    })?;
-    if failures.is_none_or(|(count, _)| count < FREE_FAILURES) {
-        return Ok(attempt);
-    }
-    let throttle = attempt.throttle.clone();
-    let wait = db.write(move |tx| reserve(tx, &throttle))?;
-    Ok(Attempt { wait, ..attempt })
+    let (login, address) = (login.to_owned(), address.to_owned());
+    db.write(move |tx| {
+        let attempt = attempt(tx, &login, &address)?;
+        let wait = reserve(tx, &attempt.throttle)?;
+        Ok(Attempt { wait, ..attempt })
+    })
+}
+
+fn attempt(tx: &Tx<'_>, login: &str, address: &str) -> Result<Attempt> {
+    let found = users::find(tx, &UserKey::Login(login.to_owned()))?.filter(|user| user.disabled_at.is_none());
+    let hash = match &found {
+        Some(user) => password_hash(tx, user.id)?,
+        None => None,
+    };
+    let account = match &found {
+        Some(user) => format!("user {}", user.id.0),
+        None => format!("login {}", login.trim().to_ascii_lowercase()),
+    };
+    let throttle = sha256_hex(&format!("{account}\0{address}"));
+    Ok(Attempt { wait: Duration::ZERO, throttle, user: found.map(|user| user.id), hash })
 }
 
 /// Takes the next moment at which this account may be tried from this address, so that tries side by side do not share one.

@@ -57,6 +57,17 @@ pub enum Listed {
     Inactive,
 }
 
+/// A piece of a list of members.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    /// Which members.
+    pub listed: Listed,
+    /// After which place.
+    pub after: Cursor,
+    /// How many at the most.
+    pub most: i64,
+}
+
 /// A member's columns. `$3` is the moment before which one must have been seen last to be inactive.
 macro_rules! member_columns {
     () => {
@@ -89,19 +100,13 @@ fn read_member(row: &Row<'_>) -> Result<Member> {
     })
 }
 
-/// Members after `after`, by joining, `most` at the most. A long list is read piece by piece; the right to read it is
+/// A piece of the list of members, by joining. A long list is read piece by piece; the right to read it is
 /// asked for each piece.
 ///
 /// # Errors
 /// [`Missing::Organization`]; [`Denied::Role`] where the caller may not know who the members are.
-pub fn list(
-    db: &Db,
-    actor: &Actor,
-    at: &At,
-    listed: Listed,
-    after: Cursor,
-    most: i64,
-) -> Result<Vec<Member>> {
+pub fn list(db: &Db, actor: &Actor, at: &At, piece: Piece) -> Result<Vec<Member>> {
+    let Piece { listed, after, most } = piece;
     let unseen_since = db.unseen_since();
     db.read(|tx| {
         let found = match listed {

@@ -40,7 +40,8 @@ struct Organization {
 impl From<&Mine> for Organization {
     fn from(mine: &Mine) -> Self {
         let organization = &mine.organization;
-        let creator = mine.creator.as_ref().map(|(uid, subject)| subject.clone().unwrap_or_else(|| uid.uuid()));
+        let creator =
+            mine.creator.as_ref().map(|(uid, subject)| subject.clone().unwrap_or_else(|| uid.uuid()));
         Self {
             id: organization.uid.uuid(),
             name: organization.name.clone(),
@@ -56,10 +57,11 @@ fn user_id(user: &User) -> String {
     user.subject.clone().unwrap_or_else(|| user.uid.uuid())
 }
 
-async fn list(State(app): State<App>, SignedIn(actor, ..): SignedIn<Buildog>) -> Result<Response, Error> {
+async fn list(State(app): State<App>, SignedIn { actor, .. }: SignedIn<Buildog>) -> Result<Response, Error> {
     let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
     let caller = actor.clone();
-    let mine = app.read(move |db| organizations::mine(db, &caller, None, most)).await.map_err(Error::retrieving)?;
+    let mine =
+        app.read(move |db| organizations::mine(db, &caller, None, most)).await.map_err(Error::retrieving)?;
     let (mut first, mut is_first) = (b"[".to_vec(), true);
     http::append(&mut first, mine.iter().map(Organization::from), &mut is_first);
     let is_whole = mine.len() < PIECE;
@@ -76,7 +78,7 @@ async fn list(State(app): State<App>, SignedIn(actor, ..): SignedIn<Buildog>) ->
 
 async fn create(
     State(app): State<App>,
-    SignedIn(actor, ..): SignedIn<Buildog>,
+    SignedIn { actor, .. }: SignedIn<Buildog>,
     payload: Payload<Buildog>,
 ) -> Result<Response, Error> {
     let new = match read_new(&payload) {
@@ -86,11 +88,10 @@ async fn create(
             return Err(error);
         }
     };
-    let made = app.write(move |db| {
-        let organization = organizations::create(db, &actor, new, TERMS)?;
-        Ok((organization, users::me_in_write(db, &actor)?))
-    });
-    let (organization, user) = made.await.map_err(Error::creating)?;
+    let caller = actor.clone();
+    let organization =
+        app.write(move |db| organizations::create(db, &caller, new, TERMS)).await.map_err(Error::creating)?;
+    let user = app.read(move |db| users::me(db, &actor)).await?;
     let body = json!({
         "organization_id": organization.uid.uuid(),
         "user_id": user_id(&user),
@@ -113,7 +114,7 @@ fn read_new(payload: &Payload<Buildog>) -> Result<NewOrganization, Error> {
 
 async fn name_oneself(
     State(app): State<App>,
-    SignedIn(actor, ..): SignedIn<Buildog>,
+    SignedIn { actor, .. }: SignedIn<Buildog>,
     payload: Payload<Buildog>,
 ) -> Result<Response, Error> {
     actor.require_writer()?;
@@ -165,13 +166,17 @@ impl Error {
 
     /// Of a list that could not be read.
     fn retrieving(error: guildhall_domain::Error) -> Self {
-        Self { message: "Failed to retrieve organizations", ..Self::from(error) }
+        Self::from(error).told_as("Failed to retrieve organizations")
     }
 
     /// Of an organization that could not be made: where the cause is ours, in the document's words.
     fn creating(error: guildhall_domain::Error) -> Self {
-        let error = Self::from(error);
-        if error.cause.is_some() { Self { message: "Failed to create organization", ..error } } else { error }
+        Self::from(error).told_as("Failed to create organization")
+    }
+
+    /// In the document's words, where the cause is ours.
+    fn told_as(self, message: &'static str) -> Self {
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR { Self { message, ..self } } else { self }
     }
 }
 
@@ -195,7 +200,9 @@ impl From<guildhall_domain::Error> for Error {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Missing | Failure::Invalid(_) => Self::new(StatusCode::UNAUTHORIZED, "Token claims missing"),
+            Failure::Missing | Failure::Invalid(_) => {
+                Self::new(StatusCode::UNAUTHORIZED, "Token claims missing")
+            }
             Failure::Several => Self::new(StatusCode::BAD_REQUEST, "More than one credential in the request"),
             Failure::CsrfMissing | Failure::CsrfWrong => {
                 Self::new(StatusCode::FORBIDDEN, "CSRF token missing or wrong")
@@ -222,6 +229,6 @@ impl From<Fault> for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let response = http::json(self.status, &json!({"error": self.message}));
-        http::with_cause(response, self.cause.as_ref())
+        http::refused(response, self.cause.as_ref())
     }
 }

@@ -1,8 +1,20 @@
 //! One test binary: a file per concept.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod accounts;
+mod bit;
+mod buildog;
+mod cadasta;
+mod cli;
+mod harness;
 mod issuers;
 mod listen;
 mod mail;
 mod media;
+mod model;
 mod pages;
+mod pm415;
+mod schema;
+mod stormz;
+mod tidy;
 mod tokens;

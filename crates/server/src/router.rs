@@ -1,0 +1,139 @@
+//! The one list of all that is served.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{Route, get};
+use serde_json::json;
+use tower::layer::layer_fn;
+use tower::{Service, service_fn};
+
+use crate::accounts;
+use crate::app::App;
+use crate::dialects::{Dialect, Routes, bit, buildog, cadasta, pm415, stormz};
+use crate::http;
+use crate::media;
+
+/// The routes of each dialect, under its name.
+#[must_use]
+pub fn dialects() -> Vec<(&'static str, Routes)> {
+    vec![
+        ("bit", bit::routes()),
+        ("buildog", buildog::routes()),
+        ("cadasta", cadasta::routes()),
+        ("pm415", pm415::routes()),
+        ("stormz", stormz::routes()),
+    ]
+}
+
+/// Everything, ready to be served.
+pub fn router(app: &App) -> Router {
+    let faces = Router::new()
+        .merge(bit::routes().router::<bit::Bit>())
+        .merge(buildog::routes().router::<buildog::Buildog>())
+        .merge(cadasta::routes().router::<cadasta::Cadasta>())
+        .merge(pm415::routes().router::<pm415::Pm415>())
+        .merge(stormz::routes().router::<stormz::Stormz>())
+        .merge(accounts::routes())
+        .route("/health/live", get(live).fallback(wrong_method))
+        .route("/health/ready", get(ready).fallback(wrong_method))
+        .route("/.well-known/jwks.json", get(jwks).fallback(wrong_method))
+        .fallback(unknown_path)
+        .with_state(app.clone());
+    let all = faces.merge(media::routes(app.media.clone()));
+    let origins: std::sync::Arc<[String]> = app.cors_origins.clone().into();
+    all.layer(layer_fn(move |route: Route| finish(route, origins.clone())))
+}
+
+/// What holds for every answer, whoever gives it: browsers guess no types, nothing signed-in is kept by caches, pages of
+/// the configured origins may read it.
+fn finish(
+    route: Route,
+    origins: std::sync::Arc<[String]>,
+) -> impl Service<Request, Response = Response, Error = std::convert::Infallible, Future: Send> + Clone + Send + Sync
+{
+    service_fn(move |request: Request| {
+        let mut route = route.clone();
+        let origin = allowed_origin(&request, &origins);
+        let is_preflight = origin.is_some()
+            && request.method() == Method::OPTIONS
+            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        async move {
+            let mut answer = if is_preflight { preflight() } else { route.call(request).await? };
+            let headers = answer.headers_mut();
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            if !headers.contains_key(header::CACHE_CONTROL) {
+                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            }
+            if let Some(origin) = origin {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+                headers.append(header::VARY, HeaderValue::from_static("Origin"));
+            }
+            Ok(answer)
+        }
+    })
+}
+
+fn allowed_origin(request: &Request, origins: &[String]) -> Option<HeaderValue> {
+    let origin = request.headers().get(header::ORIGIN)?;
+    origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+}
+
+fn preflight() -> Response {
+    const EXPOSED: [(HeaderName, HeaderValue); 3] = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE")),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("Authorization, Content-Type, X-CSRF-TOKEN"),
+        ),
+        (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
+    ];
+    (StatusCode::NO_CONTENT, EXPOSED).into_response()
+}
+
+async fn live() -> &'static str {
+    "ok\n"
+}
+
+async fn ready(State(app): State<App>) -> Response {
+    match app.read(guildhall_domain::db::Db::ready).await {
+        Ok(()) => "ok\n".into_response(),
+        Err(error) => {
+            let answer =
+                (StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used now\n").into_response();
+            http::refused(answer, Some(&error))
+        }
+    }
+}
+
+async fn jwks(State(app): State<App>) -> Response {
+    let mut answer = http::json(StatusCode::OK, &app.keys.jwks());
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    answer
+}
+
+async fn wrong_method() -> Response {
+    http::json(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": "Method not allowed"}))
+}
+
+/// The answer to a path that nobody serves, in the words of the dialect below whose paths it lies.
+async fn unknown_path(uri: Uri) -> Response {
+    let path = format!("/{}", uri.path().trim_start_matches('/'));
+    let below =
+        |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if below("/api/organizations") || below("/api/users") {
+        buildog::Buildog::unknown_path()
+    } else if below("/api/v1") {
+        cadasta::Cadasta::unknown_path()
+    } else if below("/api") {
+        pm415::Pm415::unknown_path()
+    } else if below("/v1") || below("/oauth") {
+        stormz::Stormz::unknown_path()
+    } else if ["/organizations", "/user", "/users", "/events"].into_iter().any(below) {
+        bit::Bit::unknown_path()
+    } else {
+        http::json(StatusCode::NOT_FOUND, &json!({"error": "Not found"}))
+    }
+}
