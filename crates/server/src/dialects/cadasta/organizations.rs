@@ -193,7 +193,7 @@ impl Refused {
 /// Reads a body; where `needs_name` it has to name the organization.
 fn read(payload: &Payload<Cadasta>, needs_name: bool) -> Result<Changes, Refused> {
     let body = fields::body(payload).map_err(|error| Refused {
-        why: Why::Body(error),
+        why: Why::Body(Box::new(error)),
         name: None,
         archived: None,
     })?;
