@@ -156,7 +156,7 @@ pub fn part(db: &Db, actor: &Actor, at: &At, window: Window) -> Result<Part<Memb
         let total = tx.row(
             "SELECT COUNT(*) FROM memberships WHERE organization_id = $1 AND state IN ('active', 'inactive')",
             &[found.id.into()],
-            Row::int,
+            |row| row.int(),
         )?;
         let total = total.unwrap_or_default();
         if window.skip >= total {

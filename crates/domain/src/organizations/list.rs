@@ -68,7 +68,7 @@ pub fn part_of_mine(db: &Db, actor: &Actor, window: Window) -> Result<Part<Mine>
         let total = tx.row(
             "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND state IN ('active', 'inactive')",
             &[user.into()],
-            Row::int,
+            |row| row.int(),
         )?;
         let total = total.unwrap_or_default();
         if window.skip >= total {
