@@ -14,8 +14,8 @@ mod change;
 mod list;
 
 pub use change::{
-    Among, Grant, Own, Removal, add, change_role, change_roles, disable_user, enable_user, join, leave, put,
-    remove, remove_all, reset_passwords,
+    Among, Grant, Own, Removal, add, change_role, change_roles, disable_user, enable_user, join, leave,
+    may_add, put, remove, remove_all, reset_passwords,
 };
 pub(crate) use change::{insert_or_activate, organization_id};
 pub(crate) use list::shows_members;

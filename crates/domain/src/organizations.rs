@@ -257,6 +257,30 @@ pub fn may_create(db: &Db, actor: &Actor, terms: Terms) -> Result<()> {
     Ok(())
 }
 
+/// Whether the name is free for a new public organization, or for the one that is named: asked where a request cannot be
+/// carried out anyway, so that all that is wrong with it is told at once. Names of others than public ones may repeat.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] for a new one; [`Missing::Organization`] and [`Denied::Role`] for one that is there.
+pub fn is_name_free(db: &Db, actor: &Actor, at: Option<&At>, name: &Name) -> Result<bool> {
+    let refused = db.read(|tx| match at {
+        None => {
+            actor.require_user()?;
+            refuse_public_name(tx, &name.key(), None)
+        }
+        Some(at) => {
+            let (found, _) = require(tx, actor, at, Permission::ReadProfile)?;
+            let is_public = found.visibility == Visibility::Public;
+            if is_public { refuse_public_name(tx, &name.key(), Some(found.id)) } else { Ok(()) }
+        }
+    });
+    match refused {
+        Ok(()) => Ok(true),
+        Err(Error::Conflict(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn leads_or_is_free(tx: &Tx<'_>, user: UserId) -> Result<bool> {
     let belongs = "SELECT 1 FROM memberships WHERE user_id = $1 AND state IN ('active', 'inactive') LIMIT 1";
     let leads = "SELECT 1 FROM memberships
