@@ -152,6 +152,13 @@ impl House {
         self.token_in(login, None)
     }
 
+    /// The account of that username or address as it acts with a session.
+    pub(crate) async fn actor(&self, login: &str) -> Actor {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {}", self.token(login)).parse().unwrap());
+        guildhall::auth::identify(&self.app, &Method::GET, &headers).await.unwrap().unwrap()
+    }
+
     /// A session token made for the organization of that slug.
     pub(crate) fn token_in(&self, login: &str, slug: Option<&str>) -> String {
         let key = slug.map(|slug| OrganizationKey::Slug(slug.into()));
