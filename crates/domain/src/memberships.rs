@@ -19,7 +19,7 @@ pub use change::{
 };
 pub(crate) use change::{insert_or_activate, organization_id};
 pub(crate) use list::shows_members;
-pub use list::{Cursor, Listed, Member, Piece, get, list};
+pub use list::{Cursor, Listed, Member, Piece, get, list, part};
 
 /// Who sees an organization's profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use crate::db::{Db, Tx, Value};
 use crate::error::Result;
 use crate::id::{OrganizationId, UserId};
 use crate::memberships::{Found, Sight, found_columns};
+use crate::page::{Part, Window};
 use crate::text::fold;
 
 /// One of the caller's own organizations.
@@ -44,6 +45,38 @@ pub fn mine(db: &Db, actor: &Actor, after: Option<&Mine>, most: i64) -> Result<V
          ORDER BY m.joined_at, m.organization_id LIMIT $4"
     );
     db.read(|tx| tx.rows(sql, &[user.into(), joined_at.into(), id.into(), most.into()], read_mine))
+}
+
+/// A part of the caller's organizations, by joining. What stands before it is passed over in an index, at a cost that grows
+/// with it: whoever wants the whole list reads it with [`mine`].
+///
+/// # Errors
+/// [`crate::Error::Unauthenticated`].
+pub fn part_of_mine(db: &Db, actor: &Actor, window: Window) -> Result<Part<Mine>> {
+    let user = actor.require_user()?;
+    let sql = concat!(
+        "SELECT ",
+        organization_columns!(),
+        ", m.joined_at, c.uid, c.subject
+         FROM (SELECT organization_id, role, state, joined_at FROM memberships
+               WHERE user_id = $1 AND state IN ('active', 'inactive')
+               ORDER BY joined_at, organization_id LIMIT $2 OFFSET $3) m
+         JOIN organizations o ON o.id = m.organization_id LEFT JOIN users c ON c.id = o.created_by
+         ORDER BY m.joined_at, m.organization_id"
+    );
+    db.read(|tx| {
+        let total = tx.row(
+            "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND state IN ('active', 'inactive')",
+            &[user.into()],
+            |row| row.int(),
+        )?;
+        let total = total.unwrap_or_default();
+        if window.skip >= total {
+            return Ok(Part { elements: Vec::new(), total });
+        }
+        let values = [user.into(), window.most.into(), window.skip.into()];
+        Ok(Part { elements: tx.rows(sql, &values, read_mine)?, total })
+    })
 }
 
 fn read_mine(row: &Row<'_>) -> Result<Mine> {
