@@ -15,7 +15,7 @@ use crate::users::{self, UserKey};
 mod list;
 
 pub(crate) use list::first_id;
-pub use list::{Listing, Mine, Order, Page, first_of, list, mine, part_of_mine};
+pub use list::{Listing, Mine, Order, Page, all, first_of, list, mine, part_of_mine};
 
 /// An organization.
 #[derive(Clone, Debug, PartialEq, Eq)]

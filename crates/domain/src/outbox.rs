@@ -93,7 +93,9 @@ impl Kind {
         (Self::AddressChanged, "address-changed"),
     ];
 
-    fn as_str(self) -> &'static str {
+    /// As the queue and the log write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         Self::ALL.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 
@@ -113,7 +115,7 @@ pub struct Letter {
     pub recipient: String,
     /// What [`Secrets::token`] makes the link's token from.
     pub nonce: Option<String>,
-    /// The person that it speaks of: the inviter, or the account's owner.
+    /// The person that it speaks of: the inviter, or the account's owner; of a changed address, the new one.
     pub person: Option<String>,
     /// The organization that it speaks of.
     pub organization: Option<String>,

@@ -406,7 +406,8 @@ pub(crate) fn change_address(tx: &WriteTx<'_>, user: UserId, email: &str) -> Res
         &[user.into(), email.as_str().into(), (&email.key()).into(), tx.now.into()],
     )?;
     if let Some(old) = &before.email {
-        outbox::queue(tx, &NewLetter::notice(Kind::AddressChanged, old))?;
+        let notice = NewLetter::notice(Kind::AddressChanged, old);
+        outbox::queue(tx, &NewLetter { person: Some(email.as_str()), ..notice })?;
     }
     Ok(())
 }

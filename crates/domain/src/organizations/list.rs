@@ -108,6 +108,22 @@ pub(crate) fn first_id(tx: &Tx<'_>, user: UserId) -> Result<Option<OrganizationI
     )
 }
 
+/// Organizations after `after`, in the order of their numbers, `most` at the most, whoever may see them.
+///
+/// # Errors
+/// For all but the system.
+pub fn all(db: &Db, actor: &Actor, after: OrganizationId, most: i64) -> Result<Vec<Organization>> {
+    actor.require_system()?;
+    // No account has the number 0: nobody's standing is asked for.
+    let sql = concat!(
+        "SELECT ",
+        organization_columns!(),
+        " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = 0
+         WHERE o.id > $1 ORDER BY o.id LIMIT $2"
+    );
+    db.read(|tx| tx.rows(sql, &[after.into(), most.into()], |row| Ok(read_seen(row)?.1)))
+}
+
 /// Which of the organizations that the caller may see a list holds, and in what order.
 #[derive(Clone, Debug)]
 pub struct Listing {
