@@ -77,7 +77,8 @@ impl Db {
     /// Runs `work`, which calls operations of this crate, where it may wait for the disk, then `done` with what it
     /// answered once that is durable. For callers that must not block: neither this nor `done` waits.
     ///
-    /// Many works that arrive together share one commit. `work` does nothing slow: other writes wait for it.
+    /// Many works that arrive together share one commit. `work` does nothing slow: other writes wait for it. What it
+    /// reads holds what it wrote; where it answers an error, nothing of it stays.
     pub fn submit<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
@@ -222,12 +223,20 @@ impl WriteTx<'_> {
     }
 }
 
+/// Binds the first value to `$1`, the second to `$2` and so on. SQLite takes `$1` for a name and counts by first
+/// appearance, hence the look-up.
 fn bind(statement: &mut rusqlite::CachedStatement<'_>, values: &[Value<'_>]) -> Result<()> {
-    for (index, value) in values.iter().enumerate() {
+    const NAMES: [&str; 20] = [
+        "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14", "$15",
+        "$16", "$17", "$18", "$19", "$20",
+    ];
+    for (name, value) in NAMES.iter().zip(values) {
+        let unknown = || Error::Internal(format!("a statement has no {name}"));
+        let index = statement.parameter_index(name)?.ok_or_else(unknown)?;
         match value {
-            Value::Null => statement.raw_bind_parameter(index + 1, rusqlite::types::Null)?,
-            Value::Int(int) => statement.raw_bind_parameter(index + 1, int)?,
-            Value::Text(text) => statement.raw_bind_parameter(index + 1, text)?,
+            Value::Null => statement.raw_bind_parameter(index, rusqlite::types::Null)?,
+            Value::Int(int) => statement.raw_bind_parameter(index, int)?,
+            Value::Text(text) => statement.raw_bind_parameter(index, text)?,
         }
     }
     Ok(())
@@ -355,5 +364,41 @@ impl From<rusqlite::Error> for Error {
             ) => Self::Unavailable(error.to_string()),
             _ => Self::Internal(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::error::Missing;
+
+    #[test]
+    fn a_work_of_several_operations_sees_itself_and_stays_or_falls_whole() {
+        let folder = std::env::temp_dir().join(format!("guildhall-db-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("there is room for a test");
+        let db = Db::sqlite(&folder.join("test.db"), Settings::default()).expect("a new database opens");
+        let count = |db: &Db| {
+            db.read(|tx| {
+                tx.row("SELECT value FROM counters WHERE name = $1", &["users".into()], |row| row.int())
+            })
+        };
+        let (answer, answers) = channel();
+        for fails in [false, true] {
+            let answer = answer.clone();
+            let work = move |db: &Db| {
+                let before = count(db)?;
+                db.write(|tx| tx.next_number("users"))?;
+                let seen = count(db)?;
+                if fails { Err(Missing::User.into()) } else { Ok((before, seen)) }
+            };
+            db.submit(work, move |result| drop(answer.send(result)));
+        }
+        assert_eq!(answers.recv().unwrap().unwrap(), (Some(0), Some(1)));
+        assert!(answers.recv().unwrap().is_err());
+        assert_eq!(count(&db).unwrap(), Some(1), "the second left nothing");
+        drop(db);
+        std::fs::remove_dir_all(folder).expect("the test's folder can go");
     }
 }
