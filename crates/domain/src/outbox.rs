@@ -20,7 +20,7 @@ const LEASE: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 3600);
-/// After so many failures a letter is given up: about three days.
+/// After so many failures a letter is given up: more than two days.
 const ATTEMPTS: i64 = 20;
 
 /// The key from which mailed tokens are made. Kept outside the database.

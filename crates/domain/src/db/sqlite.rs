@@ -323,15 +323,15 @@ mod tests {
         with_numbers("batch", |sqlite| {
             let release = hold(sqlite);
             let (answer, answers) = channel();
-            let submit = |name: &'static str, work: Box<dyn FnOnce(&Connection) -> Result<()> + Send>| {
+            let submit = |name: &'static str, work: fn(&Connection) -> Result<()>| {
                 let answer = answer.clone();
-                sqlite.enqueue(work, move |result| drop(answer.send((name, result.is_ok()))));
+                sqlite.enqueue(work, move |result| answer.send((name, result.is_ok())).unwrap());
             };
-            submit("kept", Box::new(|c| put(c, 1)));
-            submit("refused", Box::new(|c| put(c, 2).and(Err(Missing::User.into()))));
-            submit("panicked", Box::new(|c| put(c, 3).map(|()| panic!("a test"))));
-            submit("broken", Box::new(|c| put(c, 4).and_then(|()| put(c, 1))));
-            submit("last", Box::new(|c| put(c, 5)));
+            submit("kept", |c| put(c, 1));
+            submit("refused", |c| put(c, 2).and(Err(Missing::User.into())));
+            submit("panicked", |c| put(c, 3).map(|()| panic!("a test")));
+            submit("broken", |c| put(c, 4).and_then(|()| put(c, 1)));
+            submit("last", |c| put(c, 5));
             release.send(()).unwrap();
             let told: Vec<_> = (0..5).map(|_| answers.recv().unwrap()).collect();
             let want =
