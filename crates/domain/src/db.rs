@@ -368,37 +368,50 @@ impl From<rusqlite::Error> for Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
     use crate::error::Missing;
 
-    #[test]
-    fn a_work_of_several_operations_sees_itself_and_stays_or_falls_whole() {
-        let folder = std::env::temp_dir().join(format!("guildhall-db-{}", std::process::id()));
+    /// Runs `test` on a new database whose clock stands until the test moves it.
+    pub(crate) fn on_new_database(test: impl FnOnce(&Db)) {
+        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let folder = std::env::temp_dir().join(format!("guildhall-domain-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("there is room for a test");
-        let db = Db::sqlite(&folder.join("test.db"), Settings::default()).expect("a new database opens");
-        let count = |db: &Db| {
-            db.read(|tx| {
-                tx.row("SELECT value FROM counters WHERE name = $1", &["users".into()], |row| row.int())
-            })
+        let settings = Settings {
+            clock: Clock::fixed(Timestamp(1_767_323_045_678_901)),
+            random: Random::seeded(7),
+            ..Settings::default()
         };
-        let (answer, answers) = channel();
-        for fails in [false, true] {
-            let answer = answer.clone();
-            let work = move |db: &Db| {
-                let before = count(db)?;
-                db.write(|tx| tx.next_number("users"))?;
-                let seen = count(db)?;
-                if fails { Err(Missing::User.into()) } else { Ok((before, seen)) }
-            };
-            db.submit(work, move |result| drop(answer.send(result)));
-        }
-        assert_eq!(answers.recv().unwrap().unwrap(), (Some(0), Some(1)));
-        assert!(answers.recv().unwrap().is_err());
-        assert_eq!(count(&db).unwrap(), Some(1), "the second left nothing");
+        let db = Db::sqlite(&folder.join("test.db"), settings).expect("a new database opens");
+        test(&db);
         drop(db);
         std::fs::remove_dir_all(folder).expect("the test's folder can go");
+    }
+
+    #[test]
+    fn a_work_of_several_operations_sees_itself_and_stays_or_falls_whole() {
+        on_new_database(|db| {
+            let count = |db: &Db| {
+                let sql = "SELECT value FROM counters WHERE name = $1";
+                db.read(|tx| tx.row(sql, &["users".into()], |row| row.int()))
+            };
+            let (answer, answers) = channel();
+            for fails in [false, true] {
+                let answer = answer.clone();
+                let work = move |db: &Db| {
+                    let before = count(db)?;
+                    db.write(|tx| tx.next_number("users"))?;
+                    let seen = count(db)?;
+                    if fails { Err(Missing::User.into()) } else { Ok((before, seen)) }
+                };
+                db.submit(work, move |result| drop(answer.send(result)));
+            }
+            assert_eq!(answers.recv().unwrap().unwrap(), (Some(0), Some(1)));
+            assert!(answers.recv().unwrap().is_err());
+            assert_eq!(count(db).unwrap(), Some(1), "the second left nothing");
+        });
     }
 }
