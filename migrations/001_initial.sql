@@ -32,7 +32,7 @@ CREATE TABLE users (
     image TEXT,
     details TEXT,
     last_login_at BIGINT,
-    -- When the person last used a credential, to a day; nothing where an operator made a membership inactive since.
+    -- When the person last used a credential, to a day; at least a day ago where an operator made a membership inactive.
     seen_at BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,

@@ -3,6 +3,7 @@
 //! The token stands in the mailed link and, once, in the answer to the inviter: [`Invited::token`]. What state an
 //! invitation is in is told after whether its reader is a member already.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::activity::{self, About};
@@ -59,7 +60,12 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Invites people; all or nobody. An earlier invitation of the same address to the same organization ends.
+fn permission_to_invite(role: Role) -> Permission {
+    if role == Role::Member { Permission::AddMembers } else { Permission::InviteOwners }
+}
+
+/// Invites people; all or nobody, an address that is named twice once. An earlier invitation of the same address to the
+/// same organization ends.
 ///
 /// # Errors
 /// [`Missing::Organization`], what [`crate::memberships::may`] refuses, [`Error::Limited`] where the organization invited too
@@ -68,11 +74,13 @@ pub fn create(
     db: &Db,
     actor: &Actor,
     at: &At,
-    new: NewInvitations,
+    mut new: NewInvitations,
     secrets: &Secrets,
 ) -> Result<Vec<Invited>, Refusal> {
-    let permission = if new.role == Role::Member { Permission::AddMembers } else { Permission::InviteOwners };
+    let permission = permission_to_invite(new.role);
     let (actor, at, secrets, limit) = (actor.clone(), at.clone(), secrets.clone(), db.invitations_per_day());
+    let mut named = HashSet::new();
+    new.emails.retain(|email| named.insert(email.key()));
     let made = db.write(move |tx| {
         let (found, _) = require(tx, &actor, &at, permission)?;
         if new.refuse_members {
@@ -284,7 +292,7 @@ fn may_still_invite(
     role: Role,
 ) -> Result<bool> {
     let Some(inviter) = inviter else { return Ok(false) };
-    let permission = if role == Role::Member { Permission::AddMembers } else { Permission::InviteOwners };
+    let permission = permission_to_invite(role);
     let is_enabled = users::get(tx, inviter)?.disabled_at.is_none();
     let standing = standing(tx, organization, inviter)?;
     Ok(is_enabled && standing.is_some_and(|(role, state)| state.counts() && allows(role, permission)))

@@ -154,3 +154,110 @@ pub(crate) fn succeed(tx: &WriteTx<'_>, throttle: &str, user: UserId) -> Result<
     )?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::Wanted;
+    use crate::db::tests::on_new_database;
+    use crate::onboarding::{self, SignedIn};
+
+    const FROM: &str = "192.0.2.1";
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// What `admit` says: how long to wait, or, as the error, when to come back.
+    fn asked(db: &Db, login: &str, from: &str) -> Result<Duration, Duration> {
+        match admit(db, login, from) {
+            Ok(attempt) => Ok(attempt.wait),
+            Err(Error::Limited(after)) => Err(after),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// Tries a wrong password, once the wait is over.
+    fn fail_once(db: &Db, login: &str, from: &str) -> Duration {
+        let attempt = admit(db, login, from).unwrap();
+        let wait = attempt.wait;
+        db.clock().advance(wait);
+        let wrong = Compared { throttle: attempt.throttle, right: None };
+        let answer = onboarding::sign_in(db, wrong, Wanted::Key, None).unwrap();
+        assert!(matches!(answer, SignedIn::Wrong));
+        wait
+    }
+
+    #[test]
+    fn five_failures_cost_nothing_and_each_further_one_twice_as_much() {
+        on_new_database(|db| {
+            let waits: Vec<u64> = (0..8).map(|_| fail_once(db, "ana", FROM).as_secs()).collect();
+            assert_eq!(waits, [0, 0, 0, 0, 0, 1, 2, 4]);
+            assert!(look(db, "ana", FROM).unwrap().is_none());
+            assert_eq!(asked(db, "ana", FROM), Err(seconds(8)), "what is too long to wait for is told");
+            assert_eq!(asked(db, "ana", FROM), Err(seconds(8)), "and asking costs nothing");
+            assert_eq!(asked(db, " ANA ", FROM), Err(seconds(8)), "however the name is written");
+            // Others, and the same person from elsewhere, are not held up.
+            assert_eq!(asked(db, "ana", "192.0.2.2"), Ok(Duration::ZERO));
+            assert_eq!(asked(db, "ben", FROM), Ok(Duration::ZERO));
+            db.clock().advance(seconds(8));
+            assert_eq!(fail_once(db, "ana", FROM), Duration::ZERO);
+            assert_eq!(asked(db, "ana", FROM), Err(seconds(16)));
+        });
+    }
+
+    #[test]
+    fn the_pause_has_an_end_and_a_day_forgets() {
+        on_new_database(|db| {
+            for _ in 0..30 {
+                db.clock().advance(LONGEST_PAUSE);
+                assert_eq!(fail_once(db, "ana", FROM), Duration::ZERO);
+            }
+            assert_eq!(asked(db, "ana", FROM), Err(LONGEST_PAUSE));
+            db.clock().advance(LONGEST_PAUSE + FORGOTTEN_AFTER);
+            assert!(look(db, "ana", FROM).unwrap().is_some());
+            assert_eq!(fail_once(db, "ana", FROM), Duration::ZERO);
+            assert!(look(db, "ana", FROM).unwrap().is_some(), "the count began anew");
+        });
+    }
+
+    #[test]
+    fn tries_side_by_side_take_their_turns() {
+        on_new_database(|db| {
+            for _ in 0..5 {
+                fail_once(db, "ana", FROM);
+            }
+            let turns: Vec<_> = (0..5).map(|_| asked(db, "ana", FROM)).collect();
+            let told = [1, 2, 3, 4].map(|wait| Ok(seconds(wait))).into_iter().chain([Err(seconds(5))]);
+            assert_eq!(turns, told.collect::<Vec<_>>());
+        });
+    }
+
+    #[test]
+    fn success_starts_the_count_anew() {
+        on_new_database(|db| {
+            let new = crate::users::NewUser {
+                username: None,
+                email: crate::text::Email::parse("ana@example.com").unwrap(),
+                name: crate::text::PersonName::Unknown,
+                password_hash: Some("a hash".into()),
+                profile: Default::default(),
+            };
+            let ana = users::create(db, &Actor::system(), new, false, true).unwrap();
+            for _ in 0..4 {
+                fail_once(db, "ana@example.com", FROM);
+            }
+            let attempt = look(db, "ANA@example.com", FROM).unwrap().unwrap();
+            let right = Compared { throttle: attempt.throttle, right: Some((ana.id, "a hash".into())) };
+            let answer = onboarding::sign_in(db, right, Wanted::Key, None).unwrap();
+            assert!(matches!(answer, SignedIn::Done(_)));
+            let waits: Vec<u64> = (0..6).map(|_| fail_once(db, "ana@example.com", FROM).as_secs()).collect();
+            assert_eq!(waits, [0, 0, 0, 0, 0, 1]);
+            // A password that was changed between comparing and now is wrong.
+            let attempt = admit(db, "ana@example.com", "192.0.2.9").unwrap();
+            let stale = Compared { throttle: attempt.throttle, right: Some((ana.id, "an old hash".into())) };
+            let answer = onboarding::sign_in(db, stale, Wanted::Key, None).unwrap();
+            assert!(matches!(answer, SignedIn::Wrong));
+        });
+    }
+}

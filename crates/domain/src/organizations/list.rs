@@ -3,6 +3,8 @@
 //! A list in its natural order is read piece by piece, by key, so that neither its first piece nor its memory grows with
 //! it. One that is sought, sorted otherwise or begun in the middle is first reduced to its ids, eight bytes each.
 
+use std::sync::Arc;
+
 use super::{Organization, Row, Seen, organization_columns, read_seen};
 use crate::authz::{Actor, Permission, Role, allows};
 use crate::clock::Timestamp;
@@ -161,8 +163,8 @@ pub struct Page {
 enum Rest {
     /// Whatever comes after this name and id.
     AfterKey(String, OrganizationId),
-    /// Exactly these.
-    Ids(std::collections::VecDeque<OrganizationId>),
+    /// Exactly these, from that place on.
+    Ids(Arc<[OrganizationId]>, usize),
     Nothing,
 }
 
@@ -185,7 +187,7 @@ pub fn list(
     let count = ids.len();
     let (skip, most) = window.unwrap_or((0, usize::MAX));
     let ids = ids.into_iter().skip(skip).take(most).collect();
-    let start = Page { seen: Vec::new(), rest: Rest::Ids(ids) };
+    let start = Page { seen: Vec::new(), rest: Rest::Ids(ids, 0) };
     Ok((start.next(db, actor, listing, piece)?, Some(count)))
 }
 
@@ -194,7 +196,7 @@ impl Page {
     #[must_use]
     pub fn is_last(&self) -> bool {
         match &self.rest {
-            Rest::Ids(ids) => ids.is_empty(),
+            Rest::Ids(ids, start) => *start >= ids.len(),
             Rest::Nothing => true,
             Rest::AfterKey(..) => false,
         }
@@ -207,11 +209,10 @@ impl Page {
     pub fn next(&self, db: &Db, actor: &Actor, listing: &Listing, piece: usize) -> Result<Self> {
         match &self.rest {
             Rest::Nothing => Ok(Self { seen: Vec::new(), rest: Rest::Nothing }),
-            Rest::Ids(ids) => {
-                let mut ids = ids.clone();
-                let taken: Vec<OrganizationId> = ids.drain(..piece.min(ids.len())).collect();
-                let seen = db.read(|tx| by_ids(tx, actor, listing, &taken))?;
-                Ok(Self { seen, rest: Rest::Ids(ids) })
+            Rest::Ids(ids, start) => {
+                let end = start.saturating_add(piece).min(ids.len());
+                let seen = db.read(|tx| by_ids(tx, actor, listing, &ids[*start..end]))?;
+                Ok(Self { seen, rest: Rest::Ids(Arc::clone(ids), end) })
             }
             Rest::AfterKey(key, id) => {
                 let most = i64::try_from(piece).unwrap_or(i64::MAX);
