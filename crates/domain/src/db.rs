@@ -222,12 +222,20 @@ impl WriteTx<'_> {
     }
 }
 
+/// Binds the first value to `$1`, the second to `$2` and so on. SQLite takes `$1` for a name and counts by first
+/// appearance, hence the look-up.
 fn bind(statement: &mut rusqlite::CachedStatement<'_>, values: &[Value<'_>]) -> Result<()> {
-    for (index, value) in values.iter().enumerate() {
+    const NAMES: [&str; 20] = [
+        "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14", "$15",
+        "$16", "$17", "$18", "$19", "$20",
+    ];
+    for (name, value) in NAMES.iter().zip(values) {
+        let unknown = || Error::Internal(format!("a statement has no {name}"));
+        let index = statement.parameter_index(name)?.ok_or_else(unknown)?;
         match value {
-            Value::Null => statement.raw_bind_parameter(index + 1, rusqlite::types::Null)?,
-            Value::Int(int) => statement.raw_bind_parameter(index + 1, int)?,
-            Value::Text(text) => statement.raw_bind_parameter(index + 1, text)?,
+            Value::Null => statement.raw_bind_parameter(index, rusqlite::types::Null)?,
+            Value::Int(int) => statement.raw_bind_parameter(index, int)?,
+            Value::Text(text) => statement.raw_bind_parameter(index, text)?,
         }
     }
     Ok(())
