@@ -172,7 +172,7 @@ mod tests {
     /// What `admit` says: how long to wait, or, as the error, when to come back.
     fn asked(db: &Db, login: &str, from: &str) -> Result<Duration, Duration> {
         match admit(db, login, from) {
-            Ok(attempt) => Ok(attempt.wait),
+            Ok(attempt) => Ok(attempt.wait.unwrap_or_default()),
             Err(Error::Limited(after)) => Err(after),
             Err(other) => panic!("{other}"),
         }
@@ -181,7 +181,7 @@ mod tests {
     /// Tries a wrong password, once the wait is over.
     fn fail_once(db: &Db, login: &str, from: &str) -> Duration {
         let attempt = admit(db, login, from).unwrap();
-        let wait = attempt.wait;
+        let wait = attempt.wait.unwrap_or_default();
         db.clock().advance(wait);
         let wrong = Compared { throttle: attempt.throttle, right: None };
         let answer = onboarding::sign_in(db, wrong, Wanted::Key, None).unwrap();
