@@ -12,7 +12,7 @@ use guildhall_domain::db::Db;
 use guildhall_domain::onboarding::{self, SignedIn};
 use guildhall_domain::outbox::Secrets;
 use guildhall_domain::{Error, Result};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::issuers::Issuers;
 use crate::media::Media;
@@ -131,22 +131,20 @@ impl App {
     /// # Errors
     /// [`Error::Limited`].
     pub async fn compare(&self, login: String, password: String, address: String) -> Result<Compared> {
-        let place = HASHING.queue.try_acquire().map_err(|_| Error::Limited(Duration::from_secs(1)))?;
         let mut attempt = self.admit(&login, &address).await?;
-        let permit = loop {
-            let permit =
-                HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
+        let lane = loop {
+            let lane = enter_lane().await?;
             // Tries side by side may have failed while one that nothing slowed down waited for its turn. One that has its
             // moment is not asked again: that would keep another for it, ever later.
             if attempt.wait.is_some() || self.look(&login, &address).await?.is_some() {
-                break permit;
+                break lane;
             }
             // The lane is for hashing: pauses are waited for outside.
-            drop(permit);
+            drop(lane);
             attempt = self.admit(&login, &address).await?;
         };
         let compared = on_a_thread(move || attempt.compare(&password)).await?;
-        drop((permit, place));
+        drop(lane);
         Ok(compared)
     }
 
@@ -214,12 +212,20 @@ pub struct Entry {
 
 /// Runs hashing in its lane.
 async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let place = HASHING.queue.try_acquire().map_err(|_| Error::Limited(Duration::from_secs(1)))?;
-    let permit =
-        HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
+    let lane = enter_lane().await?;
     let done = on_a_thread(work).await;
-    drop((permit, place));
+    drop(lane);
     done
+}
+
+/// A place in the lane, which is held until it is dropped.
+///
+/// # Errors
+/// [`Error::Limited`] where too many wait for one.
+async fn enter_lane() -> Result<(SemaphorePermit<'static>, SemaphorePermit<'static>)> {
+    let place = HASHING.queue.try_acquire().map_err(|_| Error::Limited(Duration::from_secs(1)))?;
+    let turn = HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
+    Ok((place, turn))
 }
 
 async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
