@@ -127,7 +127,7 @@ pub enum UserKey {
     Number(UserId),
     /// The 24 hex digits.
     Short(ShortId),
-    /// The username or the address, ASCII case aside.
+    /// The address, or else the username, ASCII case aside.
     Login(String),
     /// The address alone, ASCII case aside.
     Email(String),
@@ -145,13 +145,12 @@ pub(crate) fn find(tx: &Tx<'_>, key: &UserKey) -> Result<Option<User>> {
             tx.row(sql, &[(&least).into(), (&greatest).into()], User::read)
         }
         UserKey::Login(login) => {
-            // No username is another account's address, so at most one row has either.
-            let sql = concat!(
-                "SELECT ",
-                user_columns!(),
-                " FROM users u WHERE u.email_key = $1 OR u.username_key = $1"
-            );
-            tx.row(sql, &[(&login.trim().to_ascii_lowercase()).into()], User::read)
+            // No username is another account's address. An address is compared as it is, a username in its normal form.
+            if let Some(user) = find(tx, &UserKey::Email(login.clone()))? {
+                return Ok(Some(user));
+            }
+            let sql = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.username_key = $1");
+            tx.row(sql, &[(&Username::key_of(login)).into()], User::read)
         }
         UserKey::Email(email) => {
             let sql = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.email_key = $1");
@@ -270,6 +269,33 @@ fn refuse_taken_username(tx: &Tx<'_>, username: &Username, own: Option<UserId>) 
         Some(other) if Some(other.id) != own => Err(Conflict::UsernameTaken.into()),
         _ => Ok(()),
     }
+}
+
+/// What stands in the way of the caller, or of somebody who comes anew, having that username and that address: asked
+/// before a request is carried out that may be refused for more than one reason, so that all are told at once. The
+/// operation asks again by itself.
+///
+/// # Errors
+/// Where the database cannot be used.
+pub fn conflicts(
+    db: &Db,
+    actor: &Actor,
+    username: Option<&Username>,
+    email: Option<&Email>,
+) -> Result<Vec<Conflict>> {
+    let own = actor.user_id();
+    db.read(|tx| {
+        let username = username.map_or(Ok(()), |username| refuse_taken_username(tx, username, own));
+        let email = email.map_or(Ok(()), |email| refuse_taken_email(tx, email, own));
+        let mut conflicts = Vec::new();
+        for asked in [username, email] {
+            match asked {
+                Err(Error::Conflict(conflict)) => conflicts.push(conflict),
+                other => other?,
+            }
+        }
+        Ok(conflicts)
+    })
 }
 
 /// Queues the letter by which `user` confirms their address; links of earlier ones stay good until their time is over.
@@ -478,6 +504,12 @@ pub fn lookup(db: &Db, actor: &Actor, key: &UserKey) -> Result<User> {
 /// Whether somebody last seen then is to be written down as seen.
 pub(crate) fn is_to_be_seen(last: Option<Timestamp>, now: Timestamp) -> bool {
     last.is_none_or(|last| now.since(last) >= SEEN_AGAIN)
+}
+
+/// Makes the next thing that `user` does count as being seen again. What else follows from when they were last seen stays.
+pub(crate) fn forget_seen(tx: &WriteTx<'_>, user: UserId) -> Result<()> {
+    let sql = "UPDATE users SET seen_at = $2 WHERE id = $1 AND seen_at > $2";
+    tx.run(sql, &[user.into(), tx.now.before(SEEN_AGAIN).into()]).map(drop)
 }
 
 /// Writes down that the caller was seen, which makes their inactive memberships active again.

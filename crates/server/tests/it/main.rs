@@ -6,6 +6,7 @@ mod bit;
 mod buildog;
 mod cadasta;
 mod cli;
+mod faces;
 mod harness;
 mod issuers;
 mod listen;
