@@ -15,6 +15,7 @@ mod media;
 mod model;
 mod pages;
 mod pm415;
+mod process;
 mod schema;
 mod stormz;
 mod tidy;
