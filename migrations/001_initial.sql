@@ -32,7 +32,7 @@ CREATE TABLE users (
     image TEXT,
     details TEXT,
     last_login_at BIGINT,
-    -- When the person last used a credential, to a day; nothing where an operator made a membership inactive since.
+    -- When the person last used a credential, to a day; at least a day ago where an operator made a membership inactive.
     seen_at BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
@@ -75,8 +75,9 @@ CREATE TABLE memberships (
     joined_at BIGINT NOT NULL,
     PRIMARY KEY (organization_id, user_id)
 );
-CREATE INDEX memberships_by_user ON memberships (user_id, joined_at, organization_id);
-CREATE INDEX memberships_by_joining ON memberships (organization_id, joined_at, user_id);
+-- The state stands last in both so that members are counted, and passed over, in the index alone.
+CREATE INDEX memberships_by_user ON memberships (user_id, joined_at, organization_id, state);
+CREATE INDEX memberships_by_joining ON memberships (organization_id, joined_at, user_id, state);
 CREATE INDEX memberships_in_charge ON memberships (organization_id, joined_at, user_id) WHERE role <> 'member';
 
 -- A sign-in. The id is the sid claim of a token, or the hash of a session key.
@@ -176,7 +177,7 @@ CREATE TABLE event_people (
     FOREIGN KEY (organization_id, event_id) REFERENCES events (organization_id, id) ON DELETE CASCADE,
     FOREIGN KEY (organization_id, user_id) REFERENCES memberships (organization_id, user_id) ON DELETE CASCADE
 );
-CREATE INDEX event_people_by_event ON event_people (organization_id, event_id);
+CREATE INDEX event_people_by_event ON event_people (organization_id, event_id, part, added_at, user_id);
 CREATE INDEX event_people_by_member ON event_people (organization_id, user_id);
 
 -- Letters to send. The link's token is made again from the nonce when the letter is written: it stands nowhere here.
