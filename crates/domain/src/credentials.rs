@@ -215,29 +215,8 @@ pub(crate) fn derive_session(
         expires_at,
         is_key: false,
     };
+    activity::record(tx, actor, "session.derive", &About::user(user.id))?;
     insert_session(tx, user, &new)
-}
-
-/// Makes a session for an account without a sign-in, as an operator does.
-///
-/// # Errors
-/// For all but the system; [`Missing::User`].
-pub fn create_session(
-    db: &Db,
-    actor: &Actor,
-    user: &UserKey,
-    organization: Option<OrganizationId>,
-) -> Result<Session> {
-    actor.require_system()?;
-    let (actor, user) = (actor.clone(), user.clone());
-    db.write(move |tx| {
-        let user = users::find(tx, &user)?.ok_or(Missing::User)?;
-        activity::record(tx, &actor, "session.create", &About::user(user.id))?;
-        let expires_at = tx.now.after(TOKEN_LASTS);
-        let new =
-            NewSession { scope: Scope::Write, organization, from_api_key: false, expires_at, is_key: false };
-        insert_session(tx, user, &new)
-    })
 }
 
 /// Ends the credential by which the caller acts: the session, the API key, or the issuer's token here.
@@ -271,10 +250,18 @@ pub(crate) fn end_api_key(tx: &WriteTx<'_>, user: UserId) -> Result<()> {
     Ok(())
 }
 
-/// Ends every session and the API key of `user`.
+/// Ends every session, the API key and the links of `user`.
 pub(crate) fn end_all(tx: &WriteTx<'_>, user: UserId) -> Result<()> {
     end_api_key(tx, user)?;
     tx.run("DELETE FROM sessions WHERE user_id = $1", &[user.into()])?;
+    end_links(tx, user)
+}
+
+/// Ends the mailed links by which somebody could take the account over: a new password, a new address.
+fn end_links(tx: &WriteTx<'_>, user: UserId) -> Result<()> {
+    let sql =
+        "DELETE FROM mailed_tokens WHERE user_id = $1 AND purpose IN ('reset-password', 'change-address')";
+    tx.run(sql, &[user.into()])?;
     Ok(())
 }
 
@@ -359,13 +346,15 @@ fn read_mailed_token(row: &Row<'_>) -> Result<MailedToken> {
     Ok(MailedToken { purpose, user: UserId(row.int()?), email: row.text()? })
 }
 
-/// What the token is good for, without using it.
+/// What the token is good for, without using it. One that was mailed to an address that the account no longer has is
+/// good for nothing.
 ///
 /// # Errors
 /// [`Missing::Token`].
 pub fn look_at_token(db: &Db, token: &str) -> Result<MailedToken> {
     let sql = "SELECT t.purpose, t.user_id, t.email FROM mailed_tokens t JOIN users u ON u.id = t.user_id
-               WHERE t.hash = $1 AND t.expires_at > $2 AND u.disabled_at IS NULL";
+               WHERE t.hash = $1 AND t.expires_at > $2 AND u.disabled_at IS NULL
+                 AND (t.purpose = 'change-address' OR t.email = u.email)";
     let hash = sha256_hex(token);
     db.read(|tx| tx.row(sql, &[(&hash).into(), tx.now.into()], read_mailed_token))?
         .ok_or_else(|| Missing::Token.into())
@@ -452,7 +441,8 @@ pub fn reset_password(db: &Db, token: &str, password_hash: String) -> Result<Use
     })
 }
 
-/// Changes the caller's password while signed in, which ends all their other sessions. The caller checked the old one.
+/// Changes the caller's password while signed in, which ends all their other sessions, and links to a new password or
+/// address that were mailed before. The caller checked the old one.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`], [`Denied::Scope`].
@@ -475,7 +465,7 @@ fn set_password(tx: &WriteTx<'_>, user: UserId, password_hash: &str) -> Result<(
         "UPDATE users SET password_hash = $2, updated_at = $3 WHERE id = $1",
         &[user.into(), password_hash.into(), tx.now.into()],
     )?;
-    tx.run("DELETE FROM mailed_tokens WHERE user_id = $1 AND purpose = 'reset-password'", &[user.into()])?;
+    end_links(tx, user)?;
     if let Some(email) = users::get(tx, user)?.email {
         outbox::queue(tx, &NewLetter::notice(Kind::PasswordChanged, &email))?;
     }

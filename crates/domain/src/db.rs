@@ -77,7 +77,8 @@ impl Db {
     /// Runs `work`, which calls operations of this crate, where it may wait for the disk, then `done` with what it
     /// answered once that is durable. For callers that must not block: neither this nor `done` waits.
     ///
-    /// Many works that arrive together share one commit. `work` does nothing slow: other writes wait for it.
+    /// Many works that arrive together share one commit. `work` does nothing slow: other writes wait for it. What it
+    /// reads holds what it wrote; where it answers an error, nothing of it stays.
     pub fn submit<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
@@ -363,5 +364,54 @@ impl From<rusqlite::Error> for Error {
             ) => Self::Unavailable(error.to_string()),
             _ => Self::Internal(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::error::Missing;
+
+    /// Runs `test` on a new database whose clock stands until the test moves it.
+    pub(crate) fn on_new_database(test: impl FnOnce(&Db)) {
+        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let folder = std::env::temp_dir().join(format!("guildhall-domain-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("there is room for a test");
+        let settings = Settings {
+            clock: Clock::fixed(Timestamp(1_767_323_045_678_901)),
+            random: Random::seeded(7),
+            ..Settings::default()
+        };
+        let db = Db::sqlite(&folder.join("test.db"), settings).expect("a new database opens");
+        test(&db);
+        drop(db);
+        std::fs::remove_dir_all(folder).expect("the test's folder can go");
+    }
+
+    #[test]
+    fn a_work_of_several_operations_sees_itself_and_stays_or_falls_whole() {
+        on_new_database(|db| {
+            let count = |db: &Db| {
+                let sql = "SELECT value FROM counters WHERE name = $1";
+                db.read(|tx| tx.row(sql, &["users".into()], |row| row.int()))
+            };
+            let (answer, answers) = channel();
+            for fails in [false, true] {
+                let answer = answer.clone();
+                let work = move |db: &Db| {
+                    let before = count(db)?;
+                    db.write(|tx| tx.next_number("users"))?;
+                    let seen = count(db)?;
+                    if fails { Err(Missing::User.into()) } else { Ok((before, seen)) }
+                };
+                db.submit(work, move |result| drop(answer.send(result)));
+            }
+            assert_eq!(answers.recv().unwrap().unwrap(), (Some(0), Some(1)));
+            assert!(answers.recv().unwrap().is_err());
+            assert_eq!(count(db).unwrap(), Some(1), "the second left nothing");
+        });
     }
 }

@@ -3,10 +3,11 @@
 //! The token stands in the mailed link and, once, in the answer to the inviter: [`Invited::token`]. What state an
 //! invitation is in is told after whether its reader is a member already.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::activity::{self, About};
-use crate::authz::{Actor, Permission, Role, allows};
+use crate::authz::{Actor, Permission, Role, State, allows};
 use crate::clock::{Timestamp, sha256_hex};
 use crate::db::{Db, Row, Tx, WriteTx};
 use crate::error::{Conflict, Denied, Error, Missing, Result};
@@ -59,7 +60,12 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Invites people; all or nobody. An earlier invitation of the same address to the same organization ends.
+fn permission_to_invite(role: Role) -> Permission {
+    if role == Role::Member { Permission::AddMembers } else { Permission::InviteOwners }
+}
+
+/// Invites people; all or nobody, an address that is named twice once. An earlier invitation of the same address to the
+/// same organization ends.
 ///
 /// # Errors
 /// [`Missing::Organization`], what [`crate::memberships::may`] refuses, [`Error::Limited`] where the organization invited too
@@ -68,11 +74,13 @@ pub fn create(
     db: &Db,
     actor: &Actor,
     at: &At,
-    new: NewInvitations,
+    mut new: NewInvitations,
     secrets: &Secrets,
 ) -> Result<Vec<Invited>, Refusal> {
-    let permission = if new.role == Role::Member { Permission::AddMembers } else { Permission::InviteOwners };
+    let permission = permission_to_invite(new.role);
     let (actor, at, secrets, limit) = (actor.clone(), at.clone(), secrets.clone(), db.invitations_per_day());
+    let mut named = HashSet::new();
+    new.emails.retain(|email| named.insert(email.key()));
     let made = db.write(move |tx| {
         let (found, _) = require(tx, &actor, &at, permission)?;
         if new.refuse_members {
@@ -232,8 +240,27 @@ pub enum Invitee {
     Nobody,
     /// An account that has no part in the organization.
     Stranger,
-    /// A member of the organization, in whatever state and role.
-    Member,
+    /// One who belongs to the organization, in whatever state and role.
+    Member(Role, State),
+}
+
+impl Invitation {
+    /// Whether the account that has the invited address may accept now: the last of what [`accept`] checks.
+    ///
+    /// # Errors
+    /// In this order [`Conflict::AlreadyMember`], [`Missing::Token`] for an invitation that is over, [`Missing::Member`] where
+    /// an owner-to-be has not joined yet.
+    pub fn require_acceptable(&self) -> Result<()> {
+        match (self.role, self.invitee) {
+            (Role::Member, Invitee::Member(..)) | (_, Invitee::Member(Role::Owner, _)) => {
+                Err(Conflict::AlreadyMember.into())
+            }
+            _ if self.state != InvitationState::Open => Err(Missing::Token.into()),
+            (Role::Member, _) => Ok(()),
+            (_, Invitee::Member(_, state)) if state.counts() => Ok(()),
+            _ => Err(Missing::Member.into()),
+        }
+    }
 }
 
 struct Stored {
@@ -269,8 +296,10 @@ fn find(tx: &Tx<'_>, token: &str) -> Result<Stored> {
     };
     let invitee = match users::find(tx, &UserKey::Email(email.clone()))? {
         None => Invitee::Nobody,
-        Some(user) if standing(tx, organization, user.id)?.is_some() => Invitee::Member,
-        Some(_) => Invitee::Stranger,
+        Some(user) => match standing(tx, organization, user.id)? {
+            Some((role, state)) => Invitee::Member(role, state),
+            None => Invitee::Stranger,
+        },
     };
     let invitation = Invitation { organization, organization_name, email, role, inviter, state, invitee };
     Ok(Stored { invitation, hash })
@@ -284,7 +313,7 @@ fn may_still_invite(
     role: Role,
 ) -> Result<bool> {
     let Some(inviter) = inviter else { return Ok(false) };
-    let permission = if role == Role::Member { Permission::AddMembers } else { Permission::InviteOwners };
+    let permission = permission_to_invite(role);
     let is_enabled = users::get(tx, inviter)?.disabled_at.is_none();
     let standing = standing(tx, organization, inviter)?;
     Ok(is_enabled && standing.is_some_and(|(role, state)| state.counts() && allows(role, permission)))
@@ -338,19 +367,10 @@ fn require_own(user: &User, invitation: &Invitation) -> Result<()> {
 pub(crate) fn take_up(tx: &WriteTx<'_>, actor: &Actor, user: &User, token: &str) -> Result<Invitation> {
     let Stored { invitation, hash } = find(tx, token)?;
     require_own(user, &invitation)?;
-    let standing = standing(tx, invitation.organization, user.id)?;
-    match (invitation.role, standing) {
-        (Role::Member, Some(_)) => return Err(Conflict::AlreadyMember.into()),
-        (_, Some((Role::Owner, _))) => return Err(Conflict::AlreadyMember.into()),
-        _ => {}
-    }
-    if invitation.state != InvitationState::Open {
-        return Err(Missing::Token.into());
-    }
-    match (invitation.role, standing) {
-        (Role::Member, _) => insert_or_activate(tx, invitation.organization, user.id, Role::Member)?,
-        (role, Some((_, state))) if state.counts() => set_role(tx, invitation.organization, user.id, role)?,
-        _ => return Err(Missing::Member.into()),
+    invitation.require_acceptable()?;
+    match invitation.role {
+        Role::Member => insert_or_activate(tx, invitation.organization, user.id, Role::Member)?,
+        role => set_role(tx, invitation.organization, user.id, role)?,
     }
     let used = tx.run(
         "UPDATE invitations SET accepted_at = $2 WHERE token_hash = $1 AND accepted_at IS NULL AND expires_at > $2",

@@ -13,13 +13,13 @@ use crate::users::{self, User, UserKey};
 mod change;
 mod list;
 
+pub(crate) use change::insert_or_activate;
 pub use change::{
     Among, Grant, Own, Removal, add, change_role, change_roles, disable_user, enable_user, join, leave,
     may_add, put, remove, remove_all, reset_passwords,
 };
-pub(crate) use change::{insert_or_activate, organization_id};
 pub(crate) use list::shows_members;
-pub use list::{Cursor, Listed, Member, Piece, get, list};
+pub use list::{Cursor, Listed, Member, Piece, get, list, part};
 
 /// Who sees an organization's profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,23 +255,32 @@ pub(crate) fn standing(
     )
 }
 
-/// Keeps somebody in charge: called after a change that took an owner or admin away. Where only admins stay, the
-/// longest-serving becomes owner.
+/// Keeps somebody in charge: called after a change that took an owner or admin away.
 ///
 /// # Errors
 /// [`Conflict::LastInCharge`], which undoes the change.
 pub(crate) fn keep_in_charge(tx: &WriteTx<'_>, actor: &Actor, organization: OrganizationId) -> Result<()> {
+    if succeed(tx, actor, organization)? { Ok(()) } else { Err(Conflict::LastInCharge.into()) }
+}
+
+/// Where a change left admins but no owner, the longest-serving admin becomes owner. Answers whether anybody is in charge.
+pub(crate) fn succeed(tx: &WriteTx<'_>, actor: &Actor, organization: OrganizationId) -> Result<bool> {
     let sql = "SELECT m.user_id, m.role FROM memberships m JOIN users u ON u.id = m.user_id
                WHERE m.organization_id = $1 AND m.role <> 'member' AND m.state IN ('active', 'inactive')
                  AND u.disabled_at IS NULL
                ORDER BY CASE m.role WHEN 'owner' THEN 0 ELSE 1 END, m.joined_at, m.user_id LIMIT 1";
     let first = tx.row(sql, &[organization.into()], |row| Ok((UserId(row.int()?), row.text()?)))?;
-    let (user, role) = first.ok_or(Conflict::LastInCharge)?;
-    if role == Role::Owner.as_str() {
-        return Ok(());
+    let Some((user, role)) = first else { return Ok(false) };
+    if role != Role::Owner.as_str() {
+        set_role(tx, organization, user, Role::Owner)?;
+        activity::record(tx, actor, "membership.succeed", &About::member(organization, user))?;
     }
-    set_role(tx, organization, user, Role::Owner)?;
-    activity::record(tx, actor, "membership.succeed", &About::member(organization, user))
+    Ok(true)
+}
+
+/// Whether one who stands so keeps the organization in charge, as far as their membership goes.
+pub(crate) fn is_in_charge((role, state): (Role, State)) -> bool {
+    role.is_in_charge() && state.counts()
 }
 
 pub(crate) fn set_role(

@@ -1,8 +1,9 @@
 //! Organizations: what they are called, who sees them, how they begin, change and end.
 
 use crate::activity::{self, About};
-use crate::authz::{Actor, Permission, Role, State};
+use crate::authz::{Actor, Permission, Role, Scope};
 use crate::clock::Timestamp;
+use crate::credentials::{NewSession, Session, TOKEN_LASTS, derive_session, insert_session};
 use crate::db::{Db, Row, Tx, WriteTx};
 use crate::error::{Conflict, Denied, Error, Missing, Result};
 use crate::id::{OrganizationId, Uid, UserId};
@@ -15,7 +16,7 @@ use crate::users::{self, UserKey};
 mod list;
 
 pub(crate) use list::first_id;
-pub use list::{Listing, Mine, Order, Page, first_of, list, mine};
+pub use list::{Listing, Mine, Order, Page, all, first_of, list, mine, part_of_mine};
 
 /// An organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -521,12 +522,12 @@ pub fn delete(db: &Db, actor: &Actor, at: &At) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Unauthenticated`], [`Missing::Organization`].
-pub fn switch(db: &Db, actor: &Actor, at: &At) -> Result<crate::credentials::Session> {
+pub fn switch(db: &Db, actor: &Actor, at: &At) -> Result<Session> {
     actor.require_user()?;
     let (actor, at) = (actor.clone(), at.clone());
     db.write(move |tx| {
         let (found, _) = require(tx, &actor, &at, Permission::ReadProfile)?;
-        crate::credentials::derive_session(tx, &actor, found.id)
+        derive_session(tx, &actor, found.id)
     })
 }
 
@@ -539,17 +540,29 @@ pub fn create_session(
     actor: &Actor,
     user: &UserKey,
     organization: Option<&OrganizationKey>,
-) -> Result<crate::credentials::Session> {
+) -> Result<Session> {
     actor.require_system()?;
-    let chosen = db.read(|tx| {
-        let user = users::find(tx, user)?.ok_or(Missing::User)?;
-        let Some(key) = organization else { return Ok(None) };
-        let id = memberships::organization_id(tx, key)?;
-        let standing = memberships::standing(tx, id, user.id)?;
-        let belongs = standing.is_some_and(|(_, state): (Role, State)| state.counts());
-        if belongs { Ok(Some(id)) } else { Err(Error::from(Missing::Organization)) }
-    })?;
-    crate::credentials::create_session(db, actor, user, chosen)
+    let (actor, user, organization) = (actor.clone(), user.clone(), organization.cloned());
+    db.write(move |tx| {
+        let user = users::find(tx, &user)?.ok_or(Missing::User)?;
+        let organization = match &organization {
+            Some(key) => Some(own_id(tx, &actor, user.id, key)?),
+            None => None,
+        };
+        activity::record(tx, &actor, "session.create", &About::user(user.id))?;
+        let expires_at = tx.now.after(TOKEN_LASTS);
+        let new =
+            NewSession { scope: Scope::Write, organization, from_api_key: false, expires_at, is_key: false };
+        insert_session(tx, user, &new)
+    })
+}
+
+/// The organization of that key, where `user` is an active or inactive member of it.
+fn own_id(tx: &Tx<'_>, actor: &Actor, user: UserId, key: &OrganizationKey) -> Result<OrganizationId> {
+    let found = locate(tx, actor, key)?.ok_or(Missing::Organization)?;
+    let standing = memberships::standing(tx, found.id, user)?;
+    let belongs = standing.is_some_and(|(_, state)| state.counts());
+    if belongs { Ok(found.id) } else { Err(Missing::Organization.into()) }
 }
 
 /// Whether any organization shows the picture stored under that name.

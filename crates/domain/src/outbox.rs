@@ -20,7 +20,7 @@ const LEASE: Duration = Duration::from_secs(120);
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 3600);
-/// After so many failures a letter is given up: about three days.
+/// After so many failures a letter is given up: more than two days.
 const ATTEMPTS: i64 = 20;
 
 /// The key from which mailed tokens are made. Kept outside the database.
@@ -49,6 +49,12 @@ impl Secrets {
         let token = self.token(&nonce);
         Minted { hash: sha256_hex(&token), token, nonce }
     }
+}
+
+/// Whether `text` has the form of a token: what has not was never one, and needs no look-up.
+#[must_use]
+pub fn is_token(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 impl std::fmt::Debug for Secrets {
@@ -93,7 +99,9 @@ impl Kind {
         (Self::AddressChanged, "address-changed"),
     ];
 
-    fn as_str(self) -> &'static str {
+    /// As the queue and the log write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         Self::ALL.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 
@@ -113,7 +121,7 @@ pub struct Letter {
     pub recipient: String,
     /// What [`Secrets::token`] makes the link's token from.
     pub nonce: Option<String>,
-    /// The person that it speaks of: the inviter, or the account's owner.
+    /// The person that it speaks of: the inviter, or the account's owner; of a changed address, the new one.
     pub person: Option<String>,
     /// The organization that it speaks of.
     pub organization: Option<String>,
@@ -242,4 +250,63 @@ pub fn failed(db: &Db, actor: &Actor, id: &str, why: &str) -> Result<Retry> {
 pub fn waiting(db: &Db, actor: &Actor) -> Result<i64> {
     actor.require_system()?;
     db.read(|tx| Ok(tx.row("SELECT COUNT(*) FROM outbox", &[], |row| row.int())?.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::tests::on_new_database;
+
+    fn ids(letters: &[Letter]) -> Vec<&str> {
+        letters.iter().map(|letter| letter.recipient.as_str()).collect()
+    }
+
+    #[test]
+    fn a_letter_is_one_workers_until_its_time_is_over() {
+        on_new_database(|db| {
+            let system = Actor::system();
+            for to in ["a@x.org", "b@x.org", "c@x.org"] {
+                db.write(move |tx| queue(tx, &NewLetter::notice(Kind::PasswordChanged, to))).unwrap();
+                db.clock().advance(Duration::from_micros(1));
+            }
+            let first = take(db, &system, 2).unwrap();
+            assert_eq!(ids(&first), ["a@x.org", "b@x.org"]);
+            assert_eq!(ids(&take(db, &system, 2).unwrap()), ["c@x.org"]);
+            assert_eq!(take(db, &system, 2).unwrap(), []);
+            done(db, &system, &first[0].id).unwrap();
+            db.clock().advance(LEASE);
+            assert_eq!(
+                ids(&take(db, &system, 9).unwrap()),
+                ["b@x.org", "c@x.org"],
+                "who took them said nothing"
+            );
+            assert_eq!(waiting(db, &system).unwrap(), 2);
+        });
+    }
+
+    #[test]
+    fn pauses_grow_to_six_hours_and_end() {
+        on_new_database(|db| {
+            let system = Actor::system();
+            db.write(|tx| queue(tx, &NewLetter::notice(Kind::PasswordChanged, "a@x.org"))).unwrap();
+            let mut pauses = Vec::new();
+            loop {
+                let letter = take(db, &system, 1).unwrap().pop().expect("the letter is due");
+                match failed(db, &system, &letter.id, "no answer").unwrap() {
+                    Retry::At(at) => {
+                        let pause = at.since(db.clock().now());
+                        pauses.push(pause.as_secs());
+                        db.clock().advance(pause - Duration::from_micros(1));
+                        assert_eq!(take(db, &system, 1).unwrap(), [], "before its time it is not due");
+                        db.clock().advance(Duration::from_micros(1));
+                    }
+                    Retry::GivenUp => break,
+                }
+            }
+            let mut want: Vec<u64> = (0..12).map(|doublings| 10 << doublings).collect();
+            want.extend([6 * 3600; 7]);
+            assert_eq!(pauses, want);
+            assert_eq!(waiting(db, &system).unwrap(), 0);
+        });
+    }
 }

@@ -146,8 +146,9 @@ impl Slug {
                 slug.push(c);
             }
         }
-        let slug = slug.trim_matches(['-', '_']);
-        let slug = cut(slug, SLUG_MAX);
+        // What was dropped may have kept a mark from its letter: together they are one character.
+        let slug: String = slug.nfkc().collect();
+        let slug = cut(slug.trim_matches(['-', '_']), SLUG_MAX);
         Self(if slug.is_empty() { "organization".to_owned() } else { slug.to_owned() })
     }
 
@@ -283,6 +284,11 @@ impl Username {
     pub fn key(&self) -> String {
         self.0.to_ascii_lowercase()
     }
+
+    /// What somebody typed, in that form, whether it is a username or not.
+    pub(crate) fn key_of(text: &str) -> String {
+        text.trim().nfc().collect::<String>().to_ascii_lowercase()
+    }
 }
 
 #[cfg(test)]
@@ -327,6 +333,66 @@ mod tests {
         assert_eq!(whole("Ana María López").first_and_last(), ("Ana María".into(), "López".into()));
         assert_eq!(whole("Madonna").first_and_last(), ("Madonna".into(), String::new()));
         assert_eq!(PersonName::parts(Name::parse("A").ok(), Name::parse("B C").ok()).whole(), "A B C");
+    }
+
+    /// Texts made of what normalization, case and separators trip over.
+    fn awkward_texts() -> impl Iterator<Item = String> {
+        const PIECES: [&str; 40] = [
+            "a", "B", "z", "9", "-", "_", " ", "\u{301}", "\u{327}", "é", "İ", "ß", "ẞ", "Σ", "ς", "ﬁ", "½",
+            "²", "Ⅷ", "K", "\u{3000}", "\u{200d}", "\u{200b}", "\u{202e}", "\n", "\r", "\0", ",", "@", ".",
+            "!", "\"", "<", "東", "ह", "ि", "\u{fdfa}", "가", "\u{1100}", "😀",
+        ];
+        (0..4_000u64).map(|seed| {
+            let bytes: [u8; 64] = crate::clock::Random::seeded(seed).bytes();
+            let length = usize::from(bytes[0]) % 63 + 1;
+            bytes[1..=length].iter().map(|byte| PIECES[usize::from(*byte) % PIECES.len()]).collect()
+        })
+    }
+
+    #[test]
+    fn a_slug_is_its_own_slug() {
+        for name in awkward_texts().chain(["e!\u{301}".into(), "x".repeat(49) + "-y", "a!-".repeat(40)]) {
+            let slug = Slug::of(&name);
+            assert!((1..=SLUG_MAX).contains(&slug.0.chars().count()), "{name:?} gave {slug:?}");
+            assert_eq!(Slug::of(&slug.0), slug, "of {name:?}");
+            for number in [1, 10, 1_000_000] {
+                let numbered = slug.numbered(number);
+                assert!(numbered.0.chars().count() <= SLUG_MAX, "{numbered:?}");
+                assert_eq!(Slug::parse(&numbered.0), Some(numbered.clone()), "of {name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_accepted_stays_what_it_is() {
+        let (mut names, mut usernames) = (0, 0);
+        for text in awkward_texts() {
+            if let Ok(name) = Name::parse(&text) {
+                names += 1;
+                assert_eq!(Name::parse(&name.0), Ok(name.clone()));
+                assert_eq!(fold(&name.key()), name.key());
+            }
+            if let Ok(username) = Username::parse(&text) {
+                usernames += 1;
+                assert_eq!(Username::key_of(&username.0), username.key());
+                assert_eq!(Username::key_of(&username.0.nfd().collect::<String>()), username.key());
+            }
+            for address in [format!("{text}@x.org"), format!("a@{text}.org"), format!("a@x.org{text}")] {
+                if let Some(email) = Email::parse(&address) {
+                    assert!(
+                        !email
+                            .0
+                            .contains(|c: char| c.is_whitespace() || c.is_control() || ",\"<>".contains(c))
+                    );
+                    assert_eq!(email.0.matches('@').count(), 1);
+                    assert_eq!(Email::parse(&email.0), Some(email));
+                }
+            }
+        }
+        assert!(
+            names > 100 && usernames > 5,
+            "{names} names and {usernames} usernames are too few to show anything"
+        );
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub enum UserKey {
     Number(UserId),
     /// The 24 hex digits.
     Short(ShortId),
-    /// The username or the address, ASCII case aside.
+    /// The address, or else the username, ASCII case aside.
     Login(String),
     /// The address alone, ASCII case aside.
     Email(String),
@@ -145,13 +145,12 @@ pub(crate) fn find(tx: &Tx<'_>, key: &UserKey) -> Result<Option<User>> {
             tx.row(sql, &[(&least).into(), (&greatest).into()], User::read)
         }
         UserKey::Login(login) => {
-            // No username is another account's address, so at most one row has either.
-            let sql = concat!(
-                "SELECT ",
-                user_columns!(),
-                " FROM users u WHERE u.email_key = $1 OR u.username_key = $1"
-            );
-            tx.row(sql, &[(&login.trim().to_ascii_lowercase()).into()], User::read)
+            // No username is another account's address. An address is compared as it is, a username in its normal form.
+            if let Some(user) = find(tx, &UserKey::Email(login.clone()))? {
+                return Ok(Some(user));
+            }
+            let sql = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.username_key = $1");
+            tx.row(sql, &[(&Username::key_of(login)).into()], User::read)
         }
         UserKey::Email(email) => {
             let sql = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.email_key = $1");
@@ -406,7 +405,8 @@ pub(crate) fn change_address(tx: &WriteTx<'_>, user: UserId, email: &str) -> Res
         &[user.into(), email.as_str().into(), (&email.key()).into(), tx.now.into()],
     )?;
     if let Some(old) = &before.email {
-        outbox::queue(tx, &NewLetter::notice(Kind::AddressChanged, old))?;
+        let notice = NewLetter::notice(Kind::AddressChanged, old);
+        outbox::queue(tx, &NewLetter { person: Some(email.as_str()), ..notice })?;
     }
     Ok(())
 }
@@ -504,6 +504,12 @@ pub fn lookup(db: &Db, actor: &Actor, key: &UserKey) -> Result<User> {
 /// Whether somebody last seen then is to be written down as seen.
 pub(crate) fn is_to_be_seen(last: Option<Timestamp>, now: Timestamp) -> bool {
     last.is_none_or(|last| now.since(last) >= SEEN_AGAIN)
+}
+
+/// Makes the next thing that `user` does count as being seen again. What else follows from when they were last seen stays.
+pub(crate) fn forget_seen(tx: &WriteTx<'_>, user: UserId) -> Result<()> {
+    let sql = "UPDATE users SET seen_at = $2 WHERE id = $1 AND seen_at > $2";
+    tx.run(sql, &[user.into(), tx.now.before(SEEN_AGAIN).into()]).map(drop)
 }
 
 /// Writes down that the caller was seen, which makes their inactive memberships active again.

@@ -6,16 +6,24 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use guildhall_domain::Error;
 
+use self::output::Output;
+use self::serve::Greeting;
 use crate::config::{Config, Fault, Options, environment};
 use crate::mail::one_line;
 
+mod demo;
 mod folder;
+mod organizations;
+mod output;
 mod serve;
+mod upkeep;
+mod users;
 
 /// Self-hosted organizations, members, roles and invitations.
 #[derive(Parser)]
@@ -34,6 +42,33 @@ struct Line {
 enum Command {
     /// Serve until told to stop; the same as no command at all
     Serve,
+    /// Make, list, disable and enable accounts
+    #[command(subcommand)]
+    User(users::UserCommand),
+    /// Make and list organizations, and give them plans
+    #[command(subcommand)]
+    Org(organizations::OrgCommand),
+    /// Add people to organizations, and change what they are there
+    #[command(subcommand)]
+    Member(organizations::MemberCommand),
+    /// Make session tokens
+    #[command(subcommand)]
+    Token(users::TokenCommand),
+    /// Make API keys
+    #[command(subcommand)]
+    Key(users::KeyCommand),
+    /// Change the key that signs session tokens
+    #[command(subcommand)]
+    SigningKey(upkeep::SigningKeyCommand),
+    /// Write a consistent copy of the database, also while a server runs
+    Backup {
+        /// Where to; must not exist
+        file: PathBuf,
+    },
+    /// Verify the database, what must always hold in it, and the pictures; exit code 1 where something is found
+    Check,
+    /// Serve a folder with a few people and organizations, and print calls to try
+    Demo,
 }
 
 /// Does what the command line says; `arguments` begin with the program's name.
@@ -70,13 +105,22 @@ fn misused(error: &clap::Error) -> ExitCode {
 }
 
 fn execute(line: Line) -> Result<ExitCode, Failure> {
-    let data = "guildhall-data";
-    let config = Config::load(&line.options, &environment, data)?;
-    match line.command.unwrap_or(Command::Serve) {
-        Command::Serve => {
-            let greeting = serve::greeting(&config);
-            serve::serve(config, greeting)?;
-        }
+    let command = line.command.unwrap_or(Command::Serve);
+    if let Command::Demo = command {
+        return demo::demo(&line.options).map(|()| ExitCode::SUCCESS);
+    }
+    let config = Config::load(&line.options, &environment, "./guildhall-data")?;
+    let out = Output { json: line.json };
+    match command {
+        Command::Serve | Command::Demo => serve::serve(config, Greeting::Operator)?,
+        Command::User(command) => users::user(&config, out, command)?,
+        Command::Org(command) => organizations::org(&config, out, command)?,
+        Command::Member(command) => organizations::member(&config, out, command)?,
+        Command::Token(command) => users::token(&config, out, command)?,
+        Command::Key(command) => users::key(&config, out, command)?,
+        Command::SigningKey(command) => upkeep::signing_key(&config, out, command)?,
+        Command::Backup { file } => upkeep::backup(&config, out, &file)?,
+        Command::Check => return upkeep::check(&config, out),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -87,8 +87,9 @@ async fn sweep(app: App) {
     }
 }
 
-/// Removes the pictures that no organization shows any more.
-async fn collect_pictures(app: App) {
+/// Removes the pictures that no organization shows and that are older than an hour, and what a process that was killed left
+/// half written. A failure is logged, and ends it until the next time.
+pub async fn collect_pictures(app: App) {
     let before = app.db.clock().now().before(HOUR);
     let mut names = app.media.list(before);
     let mut removed = 0;
@@ -162,15 +163,15 @@ pub(crate) async fn send(app: &App, post: &Post, letter: &outbox::Letter) {
     };
     let told = match post.transport.send(&message).await {
         Ok(()) => {
-            tracing::info!(id, kind = ?letter.kind, "letter sent");
+            tracing::info!(id, kind = letter.kind.map(Kind::as_str), "letter sent");
             app.write(move |db| outbox::done(db, &Actor::system(), &id)).await
         }
         Err(error) if error.permanent => {
-            tracing::warn!(id, kind = ?letter.kind, %error, "letter dropped");
+            tracing::warn!(id, kind = letter.kind.map(Kind::as_str), %error, "letter dropped");
             app.write(move |db| outbox::done(db, &Actor::system(), &id)).await
         }
         Err(error) => {
-            tracing::warn!(id, kind = ?letter.kind, %error, "letter not sent");
+            tracing::warn!(id, kind = letter.kind.map(Kind::as_str), %error, "letter not sent");
             let retry = app.write({
                 let id = id.clone();
                 move |db| outbox::failed(db, &Actor::system(), &id, &error.text)

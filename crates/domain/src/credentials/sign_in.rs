@@ -28,8 +28,9 @@ pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// A sign-in that may go on.
 #[derive(Debug)]
 pub struct Attempt {
-    /// How long the caller lets pass before [`Attempt::compare`].
-    pub wait: Duration,
+    /// How long the caller lets pass before [`Attempt::compare`]: until the moment that is kept for it. Nothing where failures
+    /// of late slow nobody down, and no moment is kept.
+    pub wait: Option<Duration>,
     throttle: String,
     user: Option<UserId>,
     hash: Option<String>,
@@ -97,13 +98,13 @@ fn attempt(tx: &Tx<'_>, login: &str, address: &str) -> Result<Attempt> {
         None => format!("login {}", login.trim().to_ascii_lowercase()),
     };
     let throttle = sha256_hex(&format!("{account}\0{address}"));
-    Ok(Attempt { wait: Duration::ZERO, throttle, user: found.map(|user| user.id), hash })
+    Ok(Attempt { wait: None, throttle, user: found.map(|user| user.id), hash })
 }
 
 /// Takes the next moment at which this account may be tried from this address, so that tries side by side do not share one.
-fn reserve(tx: &WriteTx<'_>, throttle: &str) -> Result<Duration> {
+fn reserve(tx: &WriteTx<'_>, throttle: &str) -> Result<Option<Duration>> {
     let Some((count, next_at)) = failures(tx, throttle)?.filter(|(count, _)| *count >= FREE_FAILURES) else {
-        return Ok(Duration::ZERO);
+        return Ok(None);
     };
     let at = next_at.max(tx.now);
     let wait = at.since(tx.now);
@@ -112,7 +113,7 @@ fn reserve(tx: &WriteTx<'_>, throttle: &str) -> Result<Duration> {
     }
     let next = at.after(pause(count));
     tx.run("UPDATE sign_in_failures SET next_at = $2 WHERE key = $1", &[throttle.into(), next.into()])?;
-    Ok(wait)
+    Ok(Some(wait))
 }
 
 fn failures(tx: &Tx<'_>, throttle: &str) -> Result<Option<(i64, Timestamp)>> {
@@ -153,4 +154,111 @@ pub(crate) fn succeed(tx: &WriteTx<'_>, throttle: &str, user: UserId) -> Result<
         &[user.into()],
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::Wanted;
+    use crate::db::tests::on_new_database;
+    use crate::onboarding::{self, SignedIn};
+
+    const FROM: &str = "192.0.2.1";
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// What `admit` says: how long to wait, or, as the error, when to come back.
+    fn asked(db: &Db, login: &str, from: &str) -> Result<Duration, Duration> {
+        match admit(db, login, from) {
+            Ok(attempt) => Ok(attempt.wait.unwrap_or_default()),
+            Err(Error::Limited(after)) => Err(after),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// Tries a wrong password, once the wait is over.
+    fn fail_once(db: &Db, login: &str, from: &str) -> Duration {
+        let attempt = admit(db, login, from).unwrap();
+        let wait = attempt.wait.unwrap_or_default();
+        db.clock().advance(wait);
+        let wrong = Compared { throttle: attempt.throttle, right: None };
+        let answer = onboarding::sign_in(db, wrong, Wanted::Key, None).unwrap();
+        assert!(matches!(answer, SignedIn::Wrong));
+        wait
+    }
+
+    #[test]
+    fn five_failures_cost_nothing_and_each_further_one_twice_as_much() {
+        on_new_database(|db| {
+            let waits: Vec<u64> = (0..8).map(|_| fail_once(db, "ana", FROM).as_secs()).collect();
+            assert_eq!(waits, [0, 0, 0, 0, 0, 1, 2, 4]);
+            assert!(look(db, "ana", FROM).unwrap().is_none());
+            assert_eq!(asked(db, "ana", FROM), Err(seconds(8)), "what is too long to wait for is told");
+            assert_eq!(asked(db, "ana", FROM), Err(seconds(8)), "and asking costs nothing");
+            assert_eq!(asked(db, " ANA ", FROM), Err(seconds(8)), "however the name is written");
+            // Others, and the same person from elsewhere, are not held up.
+            assert_eq!(asked(db, "ana", "192.0.2.2"), Ok(Duration::ZERO));
+            assert_eq!(asked(db, "ben", FROM), Ok(Duration::ZERO));
+            db.clock().advance(seconds(8));
+            assert_eq!(fail_once(db, "ana", FROM), Duration::ZERO);
+            assert_eq!(asked(db, "ana", FROM), Err(seconds(16)));
+        });
+    }
+
+    #[test]
+    fn the_pause_has_an_end_and_a_day_forgets() {
+        on_new_database(|db| {
+            for _ in 0..30 {
+                db.clock().advance(LONGEST_PAUSE);
+                assert_eq!(fail_once(db, "ana", FROM), Duration::ZERO);
+            }
+            assert_eq!(asked(db, "ana", FROM), Err(LONGEST_PAUSE));
+            db.clock().advance(LONGEST_PAUSE + FORGOTTEN_AFTER);
+            assert!(look(db, "ana", FROM).unwrap().is_some());
+            assert_eq!(fail_once(db, "ana", FROM), Duration::ZERO);
+            assert!(look(db, "ana", FROM).unwrap().is_some(), "the count began anew");
+        });
+    }
+
+    #[test]
+    fn tries_side_by_side_take_their_turns() {
+        on_new_database(|db| {
+            for _ in 0..5 {
+                fail_once(db, "ana", FROM);
+            }
+            let turns: Vec<_> = (0..5).map(|_| asked(db, "ana", FROM)).collect();
+            let told = [1, 2, 3, 4].map(|wait| Ok(seconds(wait))).into_iter().chain([Err(seconds(5))]);
+            assert_eq!(turns, told.collect::<Vec<_>>());
+        });
+    }
+
+    #[test]
+    fn success_starts_the_count_anew() {
+        on_new_database(|db| {
+            let new = crate::users::NewUser {
+                username: None,
+                email: crate::text::Email::parse("ana@example.com").unwrap(),
+                name: crate::text::PersonName::Unknown,
+                password_hash: Some("a hash".into()),
+                profile: Default::default(),
+            };
+            let ana = users::create(db, &Actor::system(), new, false, true).unwrap();
+            for _ in 0..4 {
+                fail_once(db, "ana@example.com", FROM);
+            }
+            let attempt = look(db, "ANA@example.com", FROM).unwrap().unwrap();
+            let right = Compared { throttle: attempt.throttle, right: Some((ana.id, "a hash".into())) };
+            let answer = onboarding::sign_in(db, right, Wanted::Key, None).unwrap();
+            assert!(matches!(answer, SignedIn::Done(_)));
+            let waits: Vec<u64> = (0..6).map(|_| fail_once(db, "ana@example.com", FROM).as_secs()).collect();
+            assert_eq!(waits, [0, 0, 0, 0, 0, 1]);
+            // A password that was changed between comparing and now is wrong.
+            let attempt = admit(db, "ana@example.com", "192.0.2.9").unwrap();
+            let stale = Compared { throttle: attempt.throttle, right: Some((ana.id, "an old hash".into())) };
+            let answer = onboarding::sign_in(db, stale, Wanted::Key, None).unwrap();
+            assert!(matches!(answer, SignedIn::Wrong));
+        });
+    }
 }

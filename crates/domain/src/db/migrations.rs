@@ -51,7 +51,7 @@ fn apply(connection: &rusqlite::Connection, now: Timestamp) -> Result<()> {
     for (name, sql) in &ALL[applied.len()..] {
         connection.execute_batch(sql)?;
         connection.execute(
-            "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES (?1, ?2, ?3)",
+            "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES ($1, $2, $3)",
             (name, sha256_hex(sql), now.0),
         )?;
     }

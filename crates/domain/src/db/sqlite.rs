@@ -68,35 +68,45 @@ impl Sqlite {
         })
     }
 
+    /// The writer's connection, for what runs on its thread: there a read sees what the work wrote before.
+    fn writing(&self) -> Option<Rc<Connection>> {
+        let own = self.writer.as_ref().map(|writer| writer.thread().id());
+        if own != Some(std::thread::current().id()) {
+            return None;
+        }
+        WRITING.with(|writing| writing.borrow().clone())
+    }
+
     /// A connection is taken from those at rest, or made; there are as many as ever read at the same moment.
     pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        if let Some(connection) = self.writing() {
+            return work(&connection);
+        }
         let resting = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match resting {
             Some(connection) => connection,
             None => connect(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
         };
         // A deferred transaction makes several statements see one state; it takes no lock that a writer waits for.
-        connection.prepare_cached("BEGIN")?.raw_execute()?;
+        execute(&connection, "BEGIN")?;
         let answer = work(&connection);
-        connection.prepare_cached("COMMIT")?.raw_execute()?;
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        answer
+        // One that cannot end its transaction goes back to nobody: dropped, it is closed.
+        let ended = execute(&connection, "COMMIT");
+        if ended.is_ok() {
+            self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+        answer.and_then(|answer| ended.map(|()| answer))
     }
 
     pub(super) fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let writing = WRITING.with(|writing| writing.borrow().clone());
-        if let Some(connection) = writing {
+        if let Some(connection) = self.writing() {
             return in_savepoint(&connection, work);
         }
         let (answer, answered) = sync_channel(1);
-        let work = || match WRITING.with(|writing| writing.borrow().clone()) {
-            Some(connection) => in_savepoint(&connection, work),
-            None => Err(Error::Internal("a write ran outside the writer's thread".into())),
-        };
-        self.submit(work, move |result| drop(answer.send(result)));
+        self.enqueue(work, move |result| drop(answer.send(result)));
         answered.recv().unwrap_or_else(|_| Err(Error::Unavailable("the writer is gone".into())))
     }
 
@@ -105,10 +115,23 @@ impl Sqlite {
         work: impl FnOnce() -> Result<T> + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
+        self.enqueue(|_| work(), done);
+    }
+
+    /// Lets the writer run `work` in a savepoint of its own, so that one of several operations stays or falls with the others.
+    fn enqueue<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let run = || match WRITING.with(|writing| writing.borrow().clone()) {
+            Some(connection) => in_savepoint(&connection, work),
+            None => Err(Error::Internal("a write ran outside the writer's thread".into())),
+        };
         let job: Job = Box::new(move |refused| {
             let answer = match refused {
                 Some(error) => Err(error),
-                None => catch_unwind(AssertUnwindSafe(work))
+                None => catch_unwind(AssertUnwindSafe(run))
                     .unwrap_or_else(|_| Err(Error::Internal("an operation panicked".into()))),
             };
             Box::new(move |commit| done(commit.and(answer)))
@@ -129,6 +152,15 @@ impl Sqlite {
             return Err(Error::Unavailable(format!("{} exists already", file.display())));
         }
         private_file(file)?;
+        let copied = self.copy(file);
+        if copied.is_err() {
+            // Half a copy must not be taken for one; where it cannot be removed either, the error tells why.
+            drop(std::fs::remove_file(file));
+        }
+        copied
+    }
+
+    fn copy(&self, file: &Path) -> Result<()> {
         self.read(|connection| {
             let mut copy = Connection::open(file)?;
             let backup = rusqlite::backup::Backup::new(connection, &mut copy)?;
@@ -164,8 +196,10 @@ impl Sqlite {
 }
 
 impl Drop for Sqlite {
-    /// Lets the writer finish what waits, then closes.
+    /// Lets the writer finish what waits, then closes. The writer's connection is the last, because one that only reads
+    /// could not put the log back into the file.
     fn drop(&mut self) {
+        self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         drop(self.queue.take());
         if let Some(writer) = self.writer.take() {
             // The last handle may be dropped by a work on the writer itself, which cannot wait for its own end.
@@ -249,4 +283,116 @@ fn in_savepoint<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Re
 fn execute(connection: &Connection, sql: &'static str) -> Result<()> {
     connection.prepare_cached(sql)?.raw_execute()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+    use crate::error::Missing;
+
+    /// A database in a folder of its own, with a table to write to.
+    fn with_numbers(name: &str, test: impl FnOnce(&Sqlite)) {
+        let folder = std::env::temp_dir().join(format!("guildhall-sqlite-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let sqlite = Sqlite::open(&folder.join("test.db"), Timestamp(0)).unwrap();
+        sqlite
+            .write(|c| Ok(c.execute_batch("CREATE TABLE numbers (n BIGINT NOT NULL PRIMARY KEY)")?))
+            .unwrap();
+        test(&sqlite);
+        drop(sqlite);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    fn put(connection: &Connection, number: i64) -> Result<()> {
+        connection.execute("INSERT INTO numbers (n) VALUES ($1)", [number])?;
+        Ok(())
+    }
+
+    fn numbers(connection: &Connection) -> Result<Vec<i64>> {
+        let mut statement = connection.prepare("SELECT n FROM numbers ORDER BY n")?;
+        let rows = statement.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Keeps the writer busy until told, so that what is queued meanwhile shares a batch.
+    fn hold(sqlite: &Sqlite) -> Sender<()> {
+        let ((release, released), (begin, begun)) = (channel(), channel());
+        let wait = move |_: &Connection| {
+            begin.send(()).unwrap();
+            released.recv().unwrap();
+            Ok(())
+        };
+        sqlite.enqueue(wait, |_| {});
+        begun.recv().unwrap();
+        release
+    }
+
+    #[test]
+    fn of_a_batch_only_what_failed_is_undone() {
+        with_numbers("batch", |sqlite| {
+            let release = hold(sqlite);
+            let (answer, answers) = channel();
+            let submit = |name: &'static str, work: fn(&Connection) -> Result<()>| {
+                let answer = answer.clone();
+                sqlite.enqueue(work, move |result| answer.send((name, result.is_ok())).unwrap());
+            };
+            submit("kept", |c| put(c, 1));
+            submit("refused", |c| put(c, 2).and(Err(Missing::User.into())));
+            submit("panicked", |c| put(c, 3).map(|()| panic!("a test")));
+            submit("broken", |c| put(c, 4).and_then(|()| put(c, 1)));
+            submit("last", |c| put(c, 5));
+            release.send(()).unwrap();
+            let told: Vec<_> = (0..5).map(|_| answers.recv().unwrap()).collect();
+            let want =
+                [("kept", true), ("refused", false), ("panicked", false), ("broken", false), ("last", true)];
+            assert_eq!(told, want);
+            assert_eq!(sqlite.read(numbers).unwrap(), [1, 5]);
+        });
+    }
+
+    #[test]
+    fn a_lost_transaction_is_told_to_all_who_shared_it() {
+        with_numbers("lost", |sqlite| {
+            let release = hold(sqlite);
+            let (answer, answers) = channel();
+            let submit = |work: fn(&Connection) -> Result<()>| {
+                let answer = answer.clone();
+                sqlite.enqueue(work, move |result| drop(answer.send(result)));
+            };
+            submit(|c| put(c, 1));
+            // As SQLite itself does where the disk is full.
+            submit(|c| Ok(c.execute_batch("ROLLBACK")?));
+            submit(|c| put(c, 2));
+            release.send(()).unwrap();
+            for _ in 0..3 {
+                let answer = answers.recv().unwrap();
+                assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
+            }
+            assert_eq!(sqlite.read(numbers).unwrap(), []);
+            sqlite.write(|c| put(c, 3)).unwrap();
+            assert_eq!(sqlite.read(numbers).unwrap(), [3]);
+        });
+    }
+
+    #[test]
+    fn a_reader_that_failed_or_panicked_harms_no_other() {
+        with_numbers("readers", |sqlite| {
+            assert!(sqlite.read(|_| Err::<(), _>(Missing::User.into())).is_err());
+            assert!(sqlite.read(|c| Ok(c.execute_batch("SELECT no_such")?)).is_err());
+            // Ends the transaction under the reader's feet: the work's own answer is told, the connection is not kept.
+            let told = sqlite.read(|c| {
+                c.execute_batch("ROLLBACK")?;
+                Err::<(), _>(Missing::User.into())
+            });
+            assert!(matches!(told, Err(Error::Missing(Missing::User))), "{told:?}");
+            assert!(catch_unwind(AssertUnwindSafe(|| sqlite.read::<()>(|_| panic!("a test")))).is_err());
+            assert!(sqlite.read(|c| put(c, 1)).is_err(), "a reader cannot write");
+            for number in 1..=3 {
+                sqlite.write(move |c| put(c, number)).unwrap();
+                assert_eq!(sqlite.read(numbers).unwrap(), (1..=number).collect::<Vec<_>>());
+            }
+        });
+    }
 }

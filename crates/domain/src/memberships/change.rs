@@ -3,8 +3,8 @@
 use super::list::{Member, member};
 use super::{
     About, Actor, At, Conflict, Db, Denied, Error, Found, Joining, Missing, OrganizationKey, Permission,
-    Result, Role, State, Timestamp, Tx, User, UserId, UserKey, WriteTx, activity, keep_in_charge, locate,
-    require, require_may_touch, set_role, standing, users,
+    Result, Role, State, Timestamp, Tx, User, UserId, UserKey, WriteTx, activity, is_in_charge,
+    keep_in_charge, locate, require, require_may_touch, set_role, standing, succeed, users,
 };
 use crate::credentials;
 use crate::id::OrganizationId;
@@ -62,12 +62,17 @@ impl Among {
 /// Adds somebody who has an account. A pending one becomes active.
 ///
 /// # Errors
-/// [`Missing::Organization`], what [`super::may`] refuses, [`Missing::User`], [`Conflict::AlreadyMember`].
+/// [`Missing::Organization`], what [`super::may`] refuses, [`Missing::User`], [`Denied::OwnerOnly`] where an admin would
+/// decide about one who waits to become an owner, [`Conflict::AlreadyMember`].
 pub fn add(db: &Db, actor: &Actor, at: &At, user: &UserKey, grant: Grant) -> Result<Member> {
     let (actor, at, user, unseen_since) = (actor.clone(), at.clone(), user.clone(), db.unseen_since());
     db.write(move |tx| {
         let (found, role) = require(tx, &actor, &at, Permission::AddMembers)?;
         let user = users::find(tx, &user)?.ok_or(Missing::User)?;
+        // One who waits to become an owner is an owner's to decide about, as when roles are changed.
+        if let Some((before, State::Pending)) = standing(tx, found.id, user.id)? {
+            require_may_touch(role, before)?;
+        }
         insert_or_activate(tx, found.id, user.id, grant.role(role))?;
         activity::record(tx, &actor, "membership.add", &About::member(found.id, user.id))?;
         the_member(tx, found.id, user.id, unseen_since)
@@ -177,7 +182,7 @@ pub fn change_roles(db: &Db, actor: &Actor, at: &At, users: &[UserId], grant: Gr
             if before.is_in_charge() != (grant == Grant::InCharge) {
                 set_role(tx, found.id, user, grant.role(role))?;
                 activity::record(tx, &actor, "membership.change-role", &About::member(found.id, user))?;
-                took_charge_away |= before.is_in_charge();
+                took_charge_away |= is_in_charge((before, state));
             }
         }
         if took_charge_away { keep_in_charge(tx, &actor, found.id) } else { Ok(()) }
@@ -240,7 +245,7 @@ pub fn remove(db: &Db, actor: &Actor, at: &At, removal: &Removal) -> Result<(Use
         }
         require_may_touch(role, before)?;
         delete(tx, &actor, found.id, user.id)?;
-        if before.is_in_charge() {
+        if is_in_charge((before, state)) {
             keep_in_charge(tx, &actor, found.id)?;
         }
         Ok((user, found.name))
@@ -268,7 +273,7 @@ pub fn remove_all(db: &Db, actor: &Actor, at: &At, users: &[UserId]) -> Result<(
             }
             require_may_touch(role, before)?;
             delete(tx, &actor, found.id, user)?;
-            took_charge_away |= before.is_in_charge();
+            took_charge_away |= is_in_charge((before, state));
         }
         if took_charge_away { keep_in_charge(tx, &actor, found.id) } else { Ok(()) }
     })
@@ -306,7 +311,7 @@ fn leave_in(tx: &WriteTx<'_>, actor: &Actor, at: &At) -> Result<Found> {
         return Err(Denied::Suspended.into());
     }
     delete(tx, actor, found.id, user)?;
-    if role.is_in_charge() {
+    if is_in_charge((role, state)) {
         keep_in_charge(tx, actor, found.id)?;
     }
     Ok(found)
@@ -362,12 +367,13 @@ pub fn put(
             &[found.id.into(), user.id.into(), role.as_str().into(), state.as_str().into(), tx.now.into()],
         )?;
         if state == State::Inactive {
-            // Whatever they do next makes them seen again.
-            tx.run("UPDATE users SET seen_at = NULL WHERE id = $1", &[user.id.into()])?;
+            users::forget_seen(tx, user.id)?;
         }
         activity::record(tx, &actor, "membership.put", &About::member(found.id, user.id))?;
-        if before.is_some_and(|(role, state)| role.is_in_charge() && state.counts()) {
+        if before.is_some_and(is_in_charge) {
             keep_in_charge(tx, &actor, found.id)?;
+        } else {
+            succeed(tx, &actor, found.id)?;
         }
         the_member(tx, found.id, user.id, unseen_since)
     })
@@ -413,13 +419,9 @@ pub fn disable_user(db: &Db, actor: &Actor, user: &UserKey, force: bool) -> Resu
             &[user.id.into(), tx.now.into()],
         )?;
         credentials::end_all(tx, user.id)?;
-        let sql = "SELECT organization_id FROM memberships
-                   WHERE user_id = $1 AND role <> 'member' AND state IN ('active', 'inactive')";
-        let led = tx.rows(sql, &[user.id.into()], |row| row.int().map(OrganizationId))?;
-        for organization in led {
-            match keep_in_charge(tx, &actor, organization) {
-                Err(Error::Conflict(Conflict::LastInCharge)) if force => {}
-                other => other?,
+        for organization in led(tx, user.id)? {
+            if !succeed(tx, &actor, organization)? && !force {
+                return Err(Conflict::LastInCharge.into());
             }
         }
         activity::record(tx, &actor, "user.disable", &About::user(user.id))?;
@@ -427,7 +429,15 @@ pub fn disable_user(db: &Db, actor: &Actor, user: &UserKey, force: bool) -> Resu
     })
 }
 
-/// Enables an account again. Its credentials stay ended.
+/// The organizations of which `user` is an owner or admin, by joining.
+fn led(tx: &Tx<'_>, user: UserId) -> Result<Vec<OrganizationId>> {
+    let sql = "SELECT organization_id FROM memberships
+               WHERE user_id = $1 AND role <> 'member' AND state IN ('active', 'inactive')
+               ORDER BY joined_at, organization_id";
+    tx.rows(sql, &[user.into()], |row| row.int().map(OrganizationId))
+}
+
+/// Enables an account again. Its credentials stay ended. An admin becomes owner where nobody else is in charge.
 ///
 /// # Errors
 /// For all but the system; [`Missing::User`].
@@ -440,12 +450,10 @@ pub fn enable_user(db: &Db, actor: &Actor, user: &UserKey) -> Result<User> {
             "UPDATE users SET disabled_at = NULL, updated_at = $2 WHERE id = $1",
             &[user.id.into(), tx.now.into()],
         )?;
+        for organization in led(tx, user.id)? {
+            succeed(tx, &actor, organization)?;
+        }
         activity::record(tx, &actor, "user.enable", &About::user(user.id))?;
         users::get(tx, user.id)
     })
-}
-
-/// The organization that `key` names, for the operator: where a command takes a slug.
-pub(crate) fn organization_id(tx: &Tx<'_>, key: &OrganizationKey) -> Result<OrganizationId> {
-    Ok(locate(tx, &Actor::system(), key)?.ok_or(Missing::Organization)?.id)
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use guildhall_domain::authz::Actor;
@@ -13,8 +14,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::Failure;
 use super::folder::{self, Missing};
+use super::{Failure, demo};
 use crate::app::{App, Parts};
 use crate::config::{Config, Fault};
 use crate::issuers::Issuers;
@@ -28,25 +29,33 @@ use crate::workers::{self, Post, told};
 /// How long the workers, and then what still runs beside them, may take to end when the last answer is out.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
-/// Serves until the process is told to stop. `greet` runs when it is reachable.
+/// Who is told what when the server can be reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// Somebody who started it by hand: where things are.
+    Operator,
+    /// Somebody who wants to see what it is: what to try.
+    Demo,
+}
+
+/// Serves until the process is told to stop.
 ///
 /// # Errors
 /// Where the configuration cannot be used, another server uses the data, or what is there cannot be opened.
-pub(super) fn serve(
-    config: Config,
-    greet: impl FnOnce(&App, &Post) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    folder::prepare(&config.data)?;
+pub(super) fn serve(config: Config, greeting: Greeting) -> Result<(), Failure> {
+    // What is wrong with the configuration is told before anything is made.
+    config.public_url_at(config.listen)?;
     let log = observe::init(&config.log, io::stderr().is_terminal()).map_err(|why| Fault::new("log", why))?;
+    folder::prepare(&config.data)?;
     let lock = folder::lock(&config)?;
     let runtime = Runtime::new().map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
-    let served = runtime.block_on(run(config, greet));
+    let served = runtime.block_on(run(config, greeting));
     runtime.shutdown_timeout(LAST_WORK);
     drop((lock, log));
     served
 }
 
-async fn run(config: Config, greet: impl FnOnce(&App, &Post) -> Result<(), Failure>) -> Result<(), Failure> {
+async fn run(config: Config, greeting: Greeting) -> Result<(), Failure> {
     // From here on a signal is no longer the end, but told to whoever waits for it.
     let signals = signals().map_err(|error| Failure::new(format_args!("cannot await signals: {error}")))?;
     let (listener, address) = bind("listen", config.listen).await?;
@@ -57,6 +66,7 @@ async fn run(config: Config, greet: impl FnOnce(&App, &Post) -> Result<(), Failu
         None => None,
     };
     let limits = config.connections;
+    let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
     let (app, post) = build(config, public_url)?;
     let routes = observe::layer(router(&app), metrics.clone(), app.random().clone());
 
@@ -64,8 +74,11 @@ async fn run(config: Config, greet: impl FnOnce(&App, &Post) -> Result<(), Failu
     if let Some(listener) = metrics_listener {
         tokio::spawn(observe::serve_metrics(listener, metrics.clone(), told(stopped.clone())));
     }
-    announce(address);
-    greet(&app, &post)?;
+    let words = match greeting {
+        Greeting::Operator => greet(&app, &post, &data)?,
+        Greeting::Demo => demo::prepare(&app, &post).await?,
+    };
+    announce(address, greeting, &words);
     let mut workers = workers::start(&app, post, &stopped);
     tokio::spawn(async move {
         first_of(signals).await;
@@ -110,40 +123,36 @@ async fn bind(key: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr
     Ok((listener, address))
 }
 
-/// The one line that scripts wait for. That nobody reads it stops nothing.
-fn announce(address: SocketAddr) {
+/// Prints the one line that scripts wait for, and what else there is to say. That nobody reads it stops nothing.
+fn announce(address: SocketAddr, greeting: Greeting, words: &str) {
+    tracing::info!(%address, "listening");
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "listening on http://{address}");
+    if greeting == Greeting::Demo {
+        let _ = out.write_all(words.as_bytes());
+    } else if io::stderr().is_terminal() {
+        let _ = io::stderr().write_all(words.as_bytes());
+    }
     let _ = out.flush();
-    tracing::info!(%address, "listening");
 }
 
-/// Tells whoever started the server by hand where things are and what to do first.
+/// Where things are and what to do first, for whoever starts the server by hand.
 ///
 /// # Errors
 /// Where the database cannot be read.
-pub(super) fn greeting(config: &Config) -> impl FnOnce(&App, &Post) -> Result<(), Failure> + use<> {
-    let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
-    move |app: &App, post: &Post| {
-        if !io::stderr().is_terminal() {
-            return Ok(());
-        }
-        let mut text = format!(
-            "\nGuildhall {} is at {}\n  data  {}\n  mail  {}\n",
-            env!("CARGO_PKG_VERSION"),
-            app.public_url,
-            data.display(),
-            post.place(),
-        );
-        if users::list(&app.db, &Actor::system(), UserId(0), 1)?.is_empty() {
-            text.push_str(
-                "  next  guildhall user create --email you@example.org --verified --password-stdin\n",
-            );
-        }
-        text.push_str("  stop  Ctrl-C\n\n");
-        let _ = io::stderr().lock().write_all(text.as_bytes());
-        Ok(())
+fn greet(app: &App, post: &Post, data: &Path) -> Result<String, Failure> {
+    let mut words = format!(
+        "\nGuildhall {} is at {}\n  data  {}\n  mail  {}\n",
+        env!("CARGO_PKG_VERSION"),
+        app.public_url,
+        data.display(),
+        post.place(),
+    );
+    if users::list(&app.db, &Actor::system(), UserId(0), 1)?.is_empty() {
+        words.push_str("  next  guildhall user create --email you@example.org --verified --password-stdin\n");
     }
+    words.push_str("  stop  Ctrl-C\n\n");
+    Ok(words)
 }
 
 fn signals() -> io::Result<[Signal; 2]> {

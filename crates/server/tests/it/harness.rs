@@ -48,9 +48,19 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// One where writing costs nothing, if the machine has such a place: for tests of many thousand commits.
+    pub(crate) fn in_memory() -> Self {
+        let memory = std::path::Path::new("/dev/shm");
+        if memory.is_dir() { Self::below(memory) } else { Self::new() }
+    }
+
+    fn below(parent: &std::path::Path) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!("guildhall-it-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-        let path = std::env::temp_dir().join(name);
+        let path = parent.join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -69,6 +79,7 @@ pub(crate) struct Plan {
     pub(crate) cors_origins: Vec<String>,
     pub(crate) oauth_clients: Vec<(String, String)>,
     pub(crate) public_url: Option<String>,
+    pub(crate) return_to: Option<String>,
     pub(crate) invitations_per_day: Option<i64>,
     /// The machine's clock instead of one that stands still.
     pub(crate) real_clock: bool,
@@ -98,7 +109,7 @@ impl House {
             media: Media::open(&format!("dir:{}", folder.0.join("media").display())).unwrap(),
             secrets: Secrets::new([7; 32]),
             public_url: plan.public_url.unwrap_or_else(|| "http://guildhall.test".into()),
-            return_to: None,
+            return_to: plan.return_to,
             cors_origins: plan.cors_origins,
             oauth_clients: plan.oauth_clients.into_iter().collect(),
         });
