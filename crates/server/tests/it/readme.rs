@@ -38,7 +38,8 @@ fn fits(pattern: &str, text: &str) -> bool {
     let parts: Vec<&str> = parts.collect();
     for (place, part) in parts.iter().enumerate() {
         let is_last = place + 1 == parts.len();
-        let found = if is_last && rest.ends_with(part) { Some(rest.len() - part.len()) } else { rest.find(part) };
+        let found =
+            if is_last && rest.ends_with(part) { Some(rest.len() - part.len()) } else { rest.find(part) };
         let Some(at) = found else { return false };
         rest = &rest[at + part.len()..];
     }
@@ -78,7 +79,8 @@ fn every_block_of_the_readme_works_as_it_stands() {
             panic!("the script ended in step {number}: {printed}\n{}", String::from_utf8_lossy(&done.stderr))
         });
         rest = behind;
-        let expected = expected.as_deref().unwrap_or_default().replace("http://127.0.0.1:3010", &server.url());
+        let expected =
+            expected.as_deref().unwrap_or_default().replace("http://127.0.0.1:3010", &server.url());
         let answer = answer.trim_end().lines().last().unwrap_or_default();
         assert!(fits(&expected, answer), "step {number}\n expected {expected}\n answered {answer}");
     }
