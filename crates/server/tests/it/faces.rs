@@ -167,7 +167,7 @@ async fn it_has_one_identity_in_each_form() {
     let (uid, number) = (&faces.organization.uid, faces.number());
     let cadasta = faces.ask("olga", get("/api/v1/organizations/guild/")).await;
     assert_eq!((&cadasta["id"], &cadasta["slug"]), (&json!(uid.letters()), &json!("guild")));
-    assert_eq!(faces.ask("olga", get("/api/user/orgs")).await["organizations"][0]["id"], number);
+    assert_eq!(faces.ask("olga", get("/api/user/orgs")).await["organizations"][0]["orgId"], number);
     assert_eq!(faces.ask("olga", get("/v1/user/me/organizations")).await[0]["id"], uid.short());
     assert_eq!(faces.ask("olga", get("/api/organizations")).await[0]["id"], uid.uuid());
 }
