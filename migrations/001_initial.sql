@@ -176,7 +176,7 @@ CREATE TABLE event_people (
     FOREIGN KEY (organization_id, event_id) REFERENCES events (organization_id, id) ON DELETE CASCADE,
     FOREIGN KEY (organization_id, user_id) REFERENCES memberships (organization_id, user_id) ON DELETE CASCADE
 );
-CREATE INDEX event_people_by_event ON event_people (organization_id, event_id);
+CREATE INDEX event_people_by_event ON event_people (organization_id, event_id, part, added_at, user_id);
 CREATE INDEX event_people_by_member ON event_people (organization_id, user_id);
 
 -- Letters to send. The link's token is made again from the nonce when the letter is written: it stands nowhere here.
