@@ -75,8 +75,9 @@ CREATE TABLE memberships (
     joined_at BIGINT NOT NULL,
     PRIMARY KEY (organization_id, user_id)
 );
-CREATE INDEX memberships_by_user ON memberships (user_id, joined_at, organization_id);
-CREATE INDEX memberships_by_joining ON memberships (organization_id, joined_at, user_id);
+-- The state stands last in both so that members are counted, and passed over, in the index alone.
+CREATE INDEX memberships_by_user ON memberships (user_id, joined_at, organization_id, state);
+CREATE INDEX memberships_by_joining ON memberships (organization_id, joined_at, user_id, state);
 CREATE INDEX memberships_in_charge ON memberships (organization_id, joined_at, user_id) WHERE role <> 'member';
 
 -- A sign-in. The id is the sid claim of a token, or the hash of a session key.

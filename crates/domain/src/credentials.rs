@@ -346,13 +346,15 @@ fn read_mailed_token(row: &Row<'_>) -> Result<MailedToken> {
     Ok(MailedToken { purpose, user: UserId(row.int()?), email: row.text()? })
 }
 
-/// What the token is good for, without using it.
+/// What the token is good for, without using it. One that was mailed to an address that the account no longer has is
+/// good for nothing.
 ///
 /// # Errors
 /// [`Missing::Token`].
 pub fn look_at_token(db: &Db, token: &str) -> Result<MailedToken> {
     let sql = "SELECT t.purpose, t.user_id, t.email FROM mailed_tokens t JOIN users u ON u.id = t.user_id
-               WHERE t.hash = $1 AND t.expires_at > $2 AND u.disabled_at IS NULL";
+               WHERE t.hash = $1 AND t.expires_at > $2 AND u.disabled_at IS NULL
+                 AND (t.purpose = 'change-address' OR t.email = u.email)";
     let hash = sha256_hex(token);
     db.read(|tx| tx.row(sql, &[(&hash).into(), tx.now.into()], read_mailed_token))?
         .ok_or_else(|| Missing::Token.into())

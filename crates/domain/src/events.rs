@@ -4,12 +4,12 @@ use crate::activity::{self, About};
 use crate::authz::{Actor, Permission};
 use crate::clock::Timestamp;
 use crate::db::{Db, Row, Tx, WriteTx};
-use crate::error::{Conflict, Error, Missing, Result};
+use crate::error::{Conflict, Denied, Error, Missing, Result};
 use crate::id::{EventId, OrganizationId, UserId};
 use crate::memberships::{self, At, Found, OrganizationKey, Sight, locate, require};
 use crate::organizations::Patch;
 use crate::text::{Email, Name};
-use crate::users::{self, UserKey};
+use crate::users::{self, User, UserKey};
 
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +28,6 @@ pub struct Event {
     pub summary: Option<String>,
     /// Where it is.
     pub location: Option<String>,
-    /// The usernames of those who present, in the order in which they were named.
-    pub presenters: Vec<String>,
-    /// The usernames of those who said that they come, in that order.
-    pub attendees: Vec<String>,
 }
 
 /// An event to make.
@@ -134,7 +130,7 @@ fn set_presenters(
     for (place, user) in presenters.iter().enumerate() {
         // The order in which they were named is kept in the time at which they were added.
         let added_at = Timestamp(tx.now.0 + i64::try_from(place).unwrap_or(0));
-        add_person(tx, (organization, event), (*user, "presenter"), added_at)?;
+        add_person(tx, (organization, event), (*user, Part::Presenter), added_at)?;
     }
     Ok(())
 }
@@ -142,13 +138,13 @@ fn set_presenters(
 fn add_person(
     tx: &WriteTx<'_>,
     (organization, event): (OrganizationId, EventId),
-    (user, part): (UserId, &'static str),
+    (user, part): (UserId, Part),
     added_at: Timestamp,
 ) -> Result<usize> {
     tx.run(
         "INSERT INTO event_people (organization_id, event_id, user_id, part, added_at) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (event_id, part, user_id) DO NOTHING",
-        &[organization.into(), event.into(), user.into(), part.into(), added_at.into()],
+        &[organization.into(), event.into(), user.into(), part.as_str().into(), added_at.into()],
     )
 }
 
@@ -166,7 +162,7 @@ fn place(tx: &Tx<'_>, actor: &Actor, event: EventId, sight: Sight) -> Result<(At
 fn require_change(tx: &Tx<'_>, actor: &Actor, event: EventId, sight: Sight) -> Result<Found> {
     let (at, found) = place(tx, actor, event, sight)?;
     let presents = match actor.user_id() {
-        Some(user) => is_part(tx, (found.id, event), (user, "presenter"))?,
+        Some(user) => is_part(tx, (found.id, event), (user, Part::Presenter))?,
         None => false,
     };
     // A presenter has as a member what an admin has by role: the rest of the check is the same.
@@ -178,15 +174,15 @@ fn require_change(tx: &Tx<'_>, actor: &Actor, event: EventId, sight: Sight) -> R
 fn is_part(
     tx: &Tx<'_>,
     (organization, event): (OrganizationId, EventId),
-    (user, part): (UserId, &'static str),
+    (user, part): (UserId, Part),
 ) -> Result<bool> {
     tx.exists(
         "SELECT 1 FROM event_people WHERE organization_id = $1 AND event_id = $2 AND user_id = $3 AND part = $4",
-        &[organization.into(), event.into(), user.into(), part.into()],
+        &[organization.into(), event.into(), user.into(), part.as_str().into()],
     )
 }
 
-/// One event, for whoever sees its organization. Who presents and comes is told to those who may know its members.
+/// One event, for whoever sees its organization.
 ///
 /// # Errors
 /// [`Missing::Event`].
@@ -198,8 +194,6 @@ pub fn get(db: &Db, actor: &Actor, event: EventId, sight: Sight) -> Result<Event
         let read = |row: &Row<'_>| Ok((row.text()?, row.time()?, row.opt_text()?, row.opt_text()?));
         let (name, starts_at, summary, location) =
             tx.row(sql, &[found.id.into(), event.into()], read)?.ok_or(Missing::Event)?;
-        let tells = memberships::shows_members(&found, actor);
-        let people = |part| if tells { people(tx, (found.id, event), part) } else { Ok(Vec::new()) };
         Ok(Event {
             id: event,
             organization: found.id,
@@ -207,29 +201,94 @@ pub fn get(db: &Db, actor: &Actor, event: EventId, sight: Sight) -> Result<Event
             starts_at,
             summary,
             location,
-            presenters: people("presenter")?,
-            attendees: people("attendee")?,
             organization_name: found.name.clone(),
         })
     })
 }
 
-fn people(
-    tx: &Tx<'_>,
-    (organization, event): (OrganizationId, EventId),
-    part: &'static str,
-) -> Result<Vec<String>> {
+/// What somebody has to do with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// They present it; in the order in which they were named.
+    Presenter,
+    /// They said that they come; in that order.
+    Attendee,
+}
+
+impl Part {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Presenter => "presenter",
+            Self::Attendee => "attendee",
+        }
+    }
+}
+
+/// A place in a list of an event's people.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    added_at: Timestamp,
+    user: UserId,
+}
+
+impl Place {
+    /// Before the first.
+    pub const START: Self = Self { added_at: Timestamp(i64::MIN), user: UserId(0) };
+}
+
+/// A piece of a list of an event's people.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    /// Which people.
+    pub part: Part,
+    /// After which place.
+    pub after: Place,
+    /// How many at the most.
+    pub most: i64,
+}
+
+/// A piece of the list of those who present an event or come to it, each with the place behind them. The right to read it
+/// is asked for each piece.
+///
+/// # Errors
+/// [`Missing::Event`]; [`Denied::Role`] where the caller may not know who the organization's members are.
+pub fn people(
+    db: &Db,
+    actor: &Actor,
+    event: EventId,
+    sight: Sight,
+    piece: Piece,
+) -> Result<Vec<(User, Place)>> {
     let sql = concat!(
         "SELECT ",
         users::user_columns!(),
-        " FROM event_people p
+        ", p.added_at FROM event_people p
           JOIN memberships m ON m.organization_id = p.organization_id AND m.user_id = p.user_id
           JOIN users u ON u.id = p.user_id
           WHERE p.organization_id = $1 AND p.event_id = $2 AND p.part = $3 AND m.state IN ('active', 'inactive')
-          ORDER BY p.added_at, p.user_id"
+            AND (p.added_at, p.user_id) > ($4, $5)
+          ORDER BY p.added_at, p.user_id LIMIT $6"
     );
-    let people = tx.rows(sql, &[organization.into(), event.into(), part.into()], users::User::read)?;
-    Ok(people.iter().map(|user| user.email.clone().unwrap_or_else(|| user.username())).collect())
+    let Piece { part, after, most } = piece;
+    db.read(|tx| {
+        let (_, found) = place(tx, actor, event, sight)?;
+        if !memberships::shows_members(&found, actor) {
+            return Err(Denied::Role.into());
+        }
+        let values = [
+            found.id.into(),
+            event.into(),
+            part.as_str().into(),
+            after.added_at.into(),
+            after.user.into(),
+            most.into(),
+        ];
+        tx.rows(sql, &values, |row| {
+            let user = User::read(row)?;
+            let place = Place { added_at: row.time()?, user: user.id };
+            Ok((user, place))
+        })
+    })
 }
 
 /// What of an event is to change; what is not named stays.
@@ -250,7 +309,7 @@ pub struct Changes {
 /// Changes an event.
 ///
 /// # Errors
-/// [`Missing::Event`]; [`crate::error::Denied::Scope`], [`crate::error::Denied::Role`], [`crate::error::Denied::Archived`]; [`Refusal::PresenterIsNoMember`].
+/// [`Missing::Event`]; [`Denied::Scope`], [`Denied::Role`], [`Denied::Archived`]; [`Refusal::PresenterIsNoMember`].
 pub fn update(db: &Db, actor: &Actor, event: EventId, sight: Sight, changes: Changes) -> Result<(), Refusal> {
     let actor = actor.clone();
     let done = db.write(move |tx| {
@@ -320,7 +379,7 @@ pub fn may_change(db: &Db, actor: &Actor, event: EventId, sight: Sight) -> Resul
 /// Deletes an event.
 ///
 /// # Errors
-/// [`Missing::Event`]; [`crate::error::Denied::Scope`], [`crate::error::Denied::Role`], [`crate::error::Denied::Archived`].
+/// [`Missing::Event`]; [`Denied::Scope`], [`Denied::Role`], [`Denied::Archived`].
 pub fn delete(db: &Db, actor: &Actor, event: EventId, sight: Sight) -> Result<()> {
     let actor = actor.clone();
     db.write(move |tx| {
@@ -336,7 +395,7 @@ pub fn delete(db: &Db, actor: &Actor, event: EventId, sight: Sight) -> Result<()
 /// The caller says that they come, or no longer; answers what they are called and what the event is.
 ///
 /// # Errors
-/// [`Missing::Event`]; [`crate::error::Denied::Scope`], [`crate::error::Denied::Role`] for one who is no member, [`crate::error::Denied::Archived`];
+/// [`Missing::Event`]; [`Denied::Scope`], [`Denied::Role`] for one who is no member, [`Denied::Archived`];
 /// [`Conflict::AlreadyAttending`], [`Conflict::NotAttending`].
 pub fn attend(db: &Db, actor: &Actor, event: EventId, sight: Sight, comes: bool) -> Result<(String, String)> {
     let user = actor.require_user()?;
@@ -345,7 +404,7 @@ pub fn attend(db: &Db, actor: &Actor, event: EventId, sight: Sight, comes: bool)
         let (_, found) = place(tx, &actor, event, sight)?;
         found.require(&actor, sight, Permission::AttendEvents)?;
         if comes {
-            if add_person(tx, (found.id, event), (user, "attendee"), tx.now)? == 0 {
+            if add_person(tx, (found.id, event), (user, Part::Attendee), tx.now)? == 0 {
                 return Err(Conflict::AlreadyAttending.into());
             }
         } else {

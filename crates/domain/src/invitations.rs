@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::activity::{self, About};
-use crate::authz::{Actor, Permission, Role, allows};
+use crate::authz::{Actor, Permission, Role, State, allows};
 use crate::clock::{Timestamp, sha256_hex};
 use crate::db::{Db, Row, Tx, WriteTx};
 use crate::error::{Conflict, Denied, Error, Missing, Result};
@@ -240,8 +240,27 @@ pub enum Invitee {
     Nobody,
     /// An account that has no part in the organization.
     Stranger,
-    /// A member of the organization, in whatever state and role.
-    Member,
+    /// One who belongs to the organization, in whatever state and role.
+    Member(Role, State),
+}
+
+impl Invitation {
+    /// Whether the account that has the invited address may accept now: the last of what [`accept`] checks.
+    ///
+    /// # Errors
+    /// In this order [`Conflict::AlreadyMember`], [`Missing::Token`] for an invitation that is over, [`Missing::Member`] where
+    /// an owner-to-be has not joined yet.
+    pub fn require_acceptable(&self) -> Result<()> {
+        match (self.role, self.invitee) {
+            (Role::Member, Invitee::Member(..)) | (_, Invitee::Member(Role::Owner, _)) => {
+                Err(Conflict::AlreadyMember.into())
+            }
+            _ if self.state != InvitationState::Open => Err(Missing::Token.into()),
+            (Role::Member, _) => Ok(()),
+            (_, Invitee::Member(_, state)) if state.counts() => Ok(()),
+            _ => Err(Missing::Member.into()),
+        }
+    }
 }
 
 struct Stored {
@@ -277,8 +296,10 @@ fn find(tx: &Tx<'_>, token: &str) -> Result<Stored> {
     };
     let invitee = match users::find(tx, &UserKey::Email(email.clone()))? {
         None => Invitee::Nobody,
-        Some(user) if standing(tx, organization, user.id)?.is_some() => Invitee::Member,
-        Some(_) => Invitee::Stranger,
+        Some(user) => match standing(tx, organization, user.id)? {
+            Some((role, state)) => Invitee::Member(role, state),
+            None => Invitee::Stranger,
+        },
     };
     let invitation = Invitation { organization, organization_name, email, role, inviter, state, invitee };
     Ok(Stored { invitation, hash })
@@ -346,19 +367,10 @@ fn require_own(user: &User, invitation: &Invitation) -> Result<()> {
 pub(crate) fn take_up(tx: &WriteTx<'_>, actor: &Actor, user: &User, token: &str) -> Result<Invitation> {
     let Stored { invitation, hash } = find(tx, token)?;
     require_own(user, &invitation)?;
-    let standing = standing(tx, invitation.organization, user.id)?;
-    match (invitation.role, standing) {
-        (Role::Member, Some(_)) => return Err(Conflict::AlreadyMember.into()),
-        (_, Some((Role::Owner, _))) => return Err(Conflict::AlreadyMember.into()),
-        _ => {}
-    }
-    if invitation.state != InvitationState::Open {
-        return Err(Missing::Token.into());
-    }
-    match (invitation.role, standing) {
-        (Role::Member, _) => insert_or_activate(tx, invitation.organization, user.id, Role::Member)?,
-        (role, Some((_, state))) if state.counts() => set_role(tx, invitation.organization, user.id, role)?,
-        _ => return Err(Missing::Member.into()),
+    invitation.require_acceptable()?;
+    match invitation.role {
+        Role::Member => insert_or_activate(tx, invitation.organization, user.id, Role::Member)?,
+        role => set_role(tx, invitation.organization, user.id, role)?,
     }
     let used = tx.run(
         "UPDATE invitations SET accepted_at = $2 WHERE token_hash = $1 AND accepted_at IS NULL AND expires_at > $2",

@@ -15,11 +15,11 @@ mod list;
 
 pub(crate) use change::insert_or_activate;
 pub use change::{
-    Among, Grant, Own, Removal, add, change_role, change_roles, disable_user, enable_user, join, leave, put,
-    remove, remove_all, reset_passwords,
+    Among, Grant, Own, Removal, add, change_role, change_roles, disable_user, enable_user, join, leave,
+    may_add, put, remove, remove_all, reset_passwords,
 };
 pub(crate) use list::shows_members;
-pub use list::{Cursor, Listed, Member, Piece, get, list};
+pub use list::{Cursor, Listed, Member, Piece, get, list, part};
 
 /// Who sees an organization's profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

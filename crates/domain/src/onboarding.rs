@@ -7,7 +7,7 @@ use crate::credentials::{KEY_LASTS, NewSession, Session, TOKEN_LASTS, Wanted, in
 use crate::db::{Db, WriteTx};
 use crate::error::{Missing, Result};
 use crate::id::UserId;
-use crate::invitations::{self, InvitationState};
+use crate::invitations::{self, Invitation, InvitationState};
 use crate::organizations::{self, NewOrganization};
 use crate::outbox::Secrets;
 use crate::users::{self, NewUser, User};
@@ -62,11 +62,11 @@ fn require_open(tx: &WriteTx<'_>, token: &str) -> Result<()> {
     }
 }
 
-/// What came of a sign-in.
+/// What came of showing a password: by default of a sign-in.
 #[derive(Debug)]
-pub enum SignedIn {
-    /// It succeeded.
-    Done(Box<Session>),
+pub enum SignedIn<T = Box<Session>> {
+    /// It was right, and this came of it.
+    Done(T),
     /// No such account, another password, or a disabled account: all alike.
     Wrong,
     /// The password is right and the address not confirmed.
@@ -79,27 +79,50 @@ pub enum SignedIn {
 /// With an invitation what [`invitations::accept`] refuses; then there is no session.
 pub fn sign_in(db: &Db, compared: Compared, wanted: Wanted, invitation: Option<String>) -> Result<SignedIn> {
     db.write(move |tx| {
-        let Some((user, hash)) = &compared.right else {
-            sign_in::fail(tx, &compared)?;
-            return Ok(SignedIn::Wrong);
-        };
-        // Between the comparison and now the account may have been disabled, or the password changed.
-        let before = users::get(tx, *user)?;
-        if before.disabled_at.is_some() || sign_in::password_hash(tx, *user)?.as_ref() != Some(hash) {
-            return Ok(SignedIn::Wrong);
-        }
-        if before.confirmed_at.is_none() {
-            return Ok(SignedIn::Unverified(Box::new(before)));
-        }
-        sign_in::succeed(tx, &compared.throttle, *user)?;
-        let user = users::get(tx, *user)?;
-        let actor = Actor::user(user.id, Scope::Write, Credential::None, true);
-        if let Some(token) = &invitation {
-            invitations::accept_in(tx, &actor, &user, token)?;
-        }
-        activity::record(tx, &actor, "session.create", &About::user(user.id))?;
-        make_session(tx, user, wanted).map(|session| SignedIn::Done(Box::new(session)))
+        with_right_password(tx, &compared, |actor, user| {
+            if let Some(token) = &invitation {
+                invitations::accept_in(tx, actor, &user, token)?;
+            }
+            activity::record(tx, actor, "session.create", &About::user(user.id))?;
+            make_session(tx, user, wanted).map(Box::new)
+        })
     })
+}
+
+/// Accepts an invitation by the password of the invited account, without making a session.
+///
+/// # Errors
+/// What [`invitations::accept`] refuses.
+pub fn accept_by_password(db: &Db, compared: Compared, invitation: String) -> Result<SignedIn<Invitation>> {
+    db.write(move |tx| {
+        with_right_password(tx, &compared, |actor, user| {
+            invitations::accept_in(tx, actor, &user, &invitation)
+        })
+    })
+}
+
+/// Writes down what came of comparing, and where the password was right does `then` as its account.
+fn with_right_password<T>(
+    tx: &WriteTx<'_>,
+    compared: &Compared,
+    then: impl FnOnce(&Actor, User) -> Result<T>,
+) -> Result<SignedIn<T>> {
+    let Some((user, hash)) = &compared.right else {
+        sign_in::fail(tx, compared)?;
+        return Ok(SignedIn::Wrong);
+    };
+    // Between the comparison and now the account may have been disabled, or the password changed.
+    let before = users::get(tx, *user)?;
+    if before.disabled_at.is_some() || sign_in::password_hash(tx, *user)?.as_ref() != Some(hash) {
+        return Ok(SignedIn::Wrong);
+    }
+    if before.confirmed_at.is_none() {
+        return Ok(SignedIn::Unverified(Box::new(before)));
+    }
+    sign_in::succeed(tx, &compared.throttle, *user)?;
+    let user = users::get(tx, *user)?;
+    let actor = Actor::user(user.id, Scope::Write, Credential::None, true);
+    then(&actor, user).map(SignedIn::Done)
 }
 
 fn make_session(tx: &WriteTx<'_>, user: User, wanted: Wanted) -> Result<Session> {

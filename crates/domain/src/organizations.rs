@@ -16,7 +16,7 @@ use crate::users::{self, UserKey};
 mod list;
 
 pub(crate) use list::first_id;
-pub use list::{Listing, Mine, Order, Page, first_of, list, mine};
+pub use list::{Listing, Mine, Order, Page, all, first_of, list, mine, part_of_mine};
 
 /// An organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,6 +256,30 @@ pub fn may_create(db: &Db, actor: &Actor, terms: Terms) -> Result<()> {
         return Err(Denied::Role.into());
     }
     Ok(())
+}
+
+/// Whether the name is free for a new public organization, or for the one that is named: asked where a request cannot be
+/// carried out anyway, so that all that is wrong with it is told at once. Names of others than public ones may repeat.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] for a new one; [`Missing::Organization`] and [`Denied::Role`] for one that is there.
+pub fn is_name_free(db: &Db, actor: &Actor, at: Option<&At>, name: &Name) -> Result<bool> {
+    let refused = db.read(|tx| match at {
+        None => {
+            actor.require_user()?;
+            refuse_public_name(tx, &name.key(), None)
+        }
+        Some(at) => {
+            let (found, _) = require(tx, actor, at, Permission::ReadProfile)?;
+            let is_public = found.visibility == Visibility::Public;
+            if is_public { refuse_public_name(tx, &name.key(), Some(found.id)) } else { Ok(()) }
+        }
+    });
+    match refused {
+        Ok(()) => Ok(true),
+        Err(Error::Conflict(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn leads_or_is_free(tx: &Tx<'_>, user: UserId) -> Result<bool> {

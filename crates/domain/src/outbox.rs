@@ -51,6 +51,12 @@ impl Secrets {
     }
 }
 
+/// Whether `text` has the form of a token: what has not was never one, and needs no look-up.
+#[must_use]
+pub fn is_token(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secrets")
@@ -93,7 +99,9 @@ impl Kind {
         (Self::AddressChanged, "address-changed"),
     ];
 
-    fn as_str(self) -> &'static str {
+    /// As the queue and the log write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         Self::ALL.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 
@@ -113,7 +121,7 @@ pub struct Letter {
     pub recipient: String,
     /// What [`Secrets::token`] makes the link's token from.
     pub nonce: Option<String>,
-    /// The person that it speaks of: the inviter, or the account's owner.
+    /// The person that it speaks of: the inviter, or the account's owner; of a changed address, the new one.
     pub person: Option<String>,
     /// The organization that it speaks of.
     pub organization: Option<String>,

@@ -271,6 +271,33 @@ fn refuse_taken_username(tx: &Tx<'_>, username: &Username, own: Option<UserId>) 
     }
 }
 
+/// What stands in the way of the caller, or of somebody who comes anew, having that username and that address: asked
+/// before a request is carried out that may be refused for more than one reason, so that all are told at once. The
+/// operation asks again by itself.
+///
+/// # Errors
+/// Where the database cannot be used.
+pub fn conflicts(
+    db: &Db,
+    actor: &Actor,
+    username: Option<&Username>,
+    email: Option<&Email>,
+) -> Result<Vec<Conflict>> {
+    let own = actor.user_id();
+    db.read(|tx| {
+        let username = username.map_or(Ok(()), |username| refuse_taken_username(tx, username, own));
+        let email = email.map_or(Ok(()), |email| refuse_taken_email(tx, email, own));
+        let mut conflicts = Vec::new();
+        for asked in [username, email] {
+            match asked {
+                Err(Error::Conflict(conflict)) => conflicts.push(conflict),
+                other => other?,
+            }
+        }
+        Ok(conflicts)
+    })
+}
+
 /// Queues the letter by which `user` confirms their address; links of earlier ones stay good until their time is over.
 pub(crate) fn queue_verification(tx: &WriteTx<'_>, user: &User, secrets: &Secrets) -> Result<()> {
     let Some(email) = &user.email else { return Ok(()) };
@@ -378,7 +405,8 @@ pub(crate) fn change_address(tx: &WriteTx<'_>, user: UserId, email: &str) -> Res
         &[user.into(), email.as_str().into(), (&email.key()).into(), tx.now.into()],
     )?;
     if let Some(old) = &before.email {
-        outbox::queue(tx, &NewLetter::notice(Kind::AddressChanged, old))?;
+        let notice = NewLetter::notice(Kind::AddressChanged, old);
+        outbox::queue(tx, &NewLetter { person: Some(email.as_str()), ..notice })?;
     }
     Ok(())
 }

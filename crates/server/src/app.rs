@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use guildhall_domain::clock::Random;
 use guildhall_domain::credentials::password::Password;
-use guildhall_domain::credentials::{Session, Wanted, sign_in};
+use guildhall_domain::credentials::sign_in::{self, Compared};
+use guildhall_domain::credentials::{Session, Wanted};
 use guildhall_domain::db::Db;
 use guildhall_domain::onboarding::{self, SignedIn};
 use guildhall_domain::outbox::Secrets;
 use guildhall_domain::{Error, Result};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::issuers::Issuers;
 use crate::media::Media;
@@ -120,35 +121,49 @@ impl App {
     /// [`Error::Limited`]; with an invitation what [`guildhall_domain::invitations::accept`] refuses.
     pub async fn sign_in(&self, entry: Entry) -> Result<SignedIn> {
         let Entry { login, password, address, wanted, invitation } = entry;
-        let place = HASHING.queue.try_acquire().map_err(|_| Error::Limited(Duration::from_secs(1)))?;
-        let attempt = self.admit(&login, &address).await?;
-        let wait = attempt.wait;
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        let permit =
-            HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
-        // Tries side by side may have failed while this one waited for its turn.
-        let attempt = if wait.is_zero() { self.admit(&login, &address).await? } else { attempt };
-        let late = attempt.wait.saturating_sub(wait);
-        if !late.is_zero() {
-            tokio::time::sleep(late).await;
-        }
-        let compared = on_a_thread(move || attempt.compare(&password)).await?;
-        drop((permit, place));
+        let compared = self.compare(login, password, address).await?;
         self.write(move |db| onboarding::sign_in(db, compared, wanted, invitation)).await
     }
 
-    async fn admit(&self, login: &str, address: &str) -> Result<sign_in::Attempt> {
-        let (login, address) = (login.to_owned(), address.to_owned());
-        let admitted = {
-            let (login, address) = (login.clone(), address.clone());
-            self.read(move |db| sign_in::look(db, &login, &address)).await?
+    /// Whether `password` is that of `login`, a username or address, as tried from `address`: waits where failures of late say
+    /// so. What came of it is for an operation of [`onboarding`] to write down.
+    ///
+    /// # Errors
+    /// [`Error::Limited`].
+    pub async fn compare(&self, login: String, password: String, address: String) -> Result<Compared> {
+        let mut attempt = self.admit(&login, &address).await?;
+        let lane = loop {
+            let lane = enter_lane().await?;
+            // Tries side by side may have failed while one that nothing slowed down waited for its turn. One that has its
+            // moment is not asked again: that would keep another for it, ever later.
+            if attempt.wait.is_some() || self.look(&login, &address).await?.is_some() {
+                break lane;
+            }
+            // The lane is for hashing: pauses are waited for outside.
+            drop(lane);
+            attempt = self.admit(&login, &address).await?;
         };
-        match admitted {
-            Some(attempt) => Ok(attempt),
-            None => self.write(move |db| sign_in::admit(db, &login, &address)).await,
+        let compared = on_a_thread(move || attempt.compare(&password)).await?;
+        drop(lane);
+        Ok(compared)
+    }
+
+    async fn look(&self, login: &str, address: &str) -> Result<Option<sign_in::Attempt>> {
+        let (login, address) = (login.to_owned(), address.to_owned());
+        self.read(move |db| sign_in::look(db, &login, &address)).await
+    }
+
+    /// Lets the pause pass that failures of late ask for.
+    async fn admit(&self, login: &str, address: &str) -> Result<sign_in::Attempt> {
+        if let Some(attempt) = self.look(login, address).await? {
+            return Ok(attempt);
         }
+        let (login, address) = (login.to_owned(), address.to_owned());
+        let attempt = self.write(move |db| sign_in::admit(db, &login, &address)).await?;
+        if let Some(wait) = attempt.wait.filter(|wait| !wait.is_zero()) {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(attempt)
     }
 
     /// The token that carries `session`, and the value that a browser sends back in `X-CSRF-TOKEN` with it.
@@ -197,12 +212,20 @@ pub struct Entry {
 
 /// Runs hashing in its lane.
 async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let place = HASHING.queue.try_acquire().map_err(|_| Error::Limited(Duration::from_secs(1)))?;
-    let permit =
-        HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
+    let lane = enter_lane().await?;
     let done = on_a_thread(work).await;
-    drop((permit, place));
+    drop(lane);
     done
+}
+
+/// A place in the lane, which is held until it is dropped.
+///
+/// # Errors
+/// [`Error::Limited`] where too many wait for one.
+async fn enter_lane() -> Result<(SemaphorePermit<'static>, SemaphorePermit<'static>)> {
+    let place = HASHING.queue.try_acquire().map_err(|_| Error::Limited(Duration::from_secs(1)))?;
+    let turn = HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
+    Ok((place, turn))
 }
 
 async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

@@ -169,6 +169,39 @@ async fn by_cookie(
     app.read(move |db| credentials::by_session(db, &sid)).await?.map_err(refused_token)
 }
 
+/// One whose browser is signed in, before a page of this server's own.
+pub(crate) struct Visitor {
+    /// They.
+    pub(crate) actor: Actor,
+    /// What a form shown to them carries.
+    pub(crate) csrf: String,
+}
+
+impl Visitor {
+    /// Whether the form that they sent was shown to them.
+    pub(crate) fn was_shown(&self, csrf: &str) -> bool {
+        is_same(csrf.as_bytes(), self.csrf.as_bytes())
+    }
+}
+
+/// Who the browser is signed in as, for the pages behind mail links and for nothing else: a dialect asks for
+/// [`SignedIn`] or [`Caller`].
+///
+/// A form cannot send `X-CSRF-TOKEN`, so here the cookie identifies without it, and before anything is done in the visitor's
+/// name the page asks [`Visitor::was_shown`]. A cookie that does not count, or may only read, or comes with another
+/// credential, is nobody's. Nobody is written down as seen: opening a link changes nothing.
+///
+/// # Errors
+/// Where the database cannot be used.
+pub(crate) async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<Visitor>> {
+    let Ok(Some(Presented::Cookie(token))) = presented(headers) else { return Ok(None) };
+    let Ok(claims) = app.keys.verify(token) else { return Ok(None) };
+    let sid = claims.sid.clone();
+    let Ok(found) = app.read(move |db| credentials::by_session(db, &sid)).await? else { return Ok(None) };
+    let may_write = found.actor.require_write_scope().is_ok();
+    Ok(may_write.then(|| Visitor { actor: found.actor, csrf: claims.csrf.clone() }))
+}
+
 /// Compares in a time that does not tell where the two begin to differ.
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0

@@ -1,1 +1,457 @@
-//! To be written.
+//! How the program is set up: an option beats the environment, that beats the configuration file, that beats the default.
+//!
+//! Every key but the lists and tables of the file can be given in all three places: the option `--public-url`, the
+//! variable `GUILDHALL_PUBLIC_URL` and the file's `public-url` are one key. In the file `-` and `_` are the same. This is
+//! the one module that reads the environment.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::Url;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use crate::issuers::IssuerConfig;
+use crate::listen::Limits;
+use crate::mail::{check_from, one_line};
+use crate::tokens::Names;
+
+const DAY: u64 = 24 * 3600;
+
+/// The options that every command takes; each is a key of the configuration. Read by [`Config::load`], not by the parser
+/// of the command line, so that all sources are checked alike.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Configuration (option, then environment, then file)")]
+pub struct Options {
+    /// TOML file with these keys and further ones [env: GUILDHALL_CONFIG]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<String>,
+    /// Folder of database, signing keys, pictures and mail [env: GUILDHALL_DATA] [default: ./guildhall-data]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<String>,
+    /// sqlite:PATH [env: GUILDHALL_DATABASE] [default: guildhall.db in the data folder]
+    #[arg(long, value_name = "URL", global = true)]
+    pub database: Option<String>,
+    /// Address to serve on; port 0 for any [env: GUILDHALL_LISTEN] [default: 127.0.0.1:3010]
+    #[arg(long, value_name = "ADDR", global = true)]
+    pub listen: Option<String>,
+    /// Under which people reach the server [env: GUILDHALL_PUBLIC_URL] [default: http:// and the address]
+    #[arg(long, value_name = "URL", global = true)]
+    pub public_url: Option<String>,
+    /// dir:PATH, smtp://, smtps:// or smtp+plain:// [env: GUILDHALL_MAIL] [default: mail in the data folder]
+    #[arg(long, value_name = "URL", global = true)]
+    pub mail: Option<String>,
+    /// dir:PATH or s3://bucket/prefix [env: GUILDHALL_MEDIA] [default: media in the data folder]
+    #[arg(long, value_name = "URL", global = true)]
+    pub media: Option<String>,
+    /// Address for Prometheus, at /metrics [env: GUILDHALL_METRICS_LISTEN] [default: off]
+    #[arg(long, value_name = "ADDR", global = true)]
+    pub metrics_listen: Option<String>,
+    /// What is logged, such as info or warn,guildhall=debug [env: GUILDHALL_LOG] [default: info]
+    #[arg(long, value_name = "FILTER", global = true)]
+    pub log: Option<String>,
+    /// on or off: the limits on how often [env: GUILDHALL_LIMITS] [default: on]
+    #[arg(long, value_name = "on|off", global = true)]
+    pub limits: Option<String>,
+}
+
+impl Options {
+    fn get(&self, key: &str) -> Option<&String> {
+        match key {
+            "config" => self.config.as_ref(),
+            "data" => self.data.as_ref(),
+            "database" => self.database.as_ref(),
+            "listen" => self.listen.as_ref(),
+            "public-url" => self.public_url.as_ref(),
+            "mail" => self.mail.as_ref(),
+            "media" => self.media.as_ref(),
+            "metrics-listen" => self.metrics_listen.as_ref(),
+            "log" => self.log.as_ref(),
+            "limits" => self.limits.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// The keys that have an option.
+const OPTIONS: [&str; 9] =
+    ["data", "database", "listen", "public-url", "mail", "media", "metrics-listen", "log", "limits"];
+
+/// The keys that have none: `GUILDHALL_` and the key in the environment, and the file.
+const FURTHER: [&str; 12] = [
+    "mail_from",
+    "return_to",
+    "cors_origins",
+    "token_issuer",
+    "token_audience",
+    "inactive_after_days",
+    "invitations_per_day",
+    "connections",
+    "header_timeout_seconds",
+    "body_timeout_seconds",
+    "keep_alive_timeout_seconds",
+    "write_timeout_seconds",
+];
+
+/// The keys that only the file has, because they are lists of tables or hold secrets.
+const OF_THE_FILE: [&str; 2] = ["issuers", "oauth_clients"];
+
+/// All of the configuration, checked as far as it can be without doing anything.
+pub struct Config {
+    /// Where to serve; port 0 for any.
+    pub listen: SocketAddr,
+    /// The folder for all that is kept.
+    pub data: PathBuf,
+    /// Where the database is.
+    pub database: Database,
+    /// Under which the server is reached, without a slash at the end; nothing for the address it got.
+    pub public_url: Option<String>,
+    /// Where mail goes, for [`crate::mail::Transport::open`].
+    pub mail: String,
+    /// The sender of mail; nothing for [`crate::mail::default_from`].
+    pub mail_from: Option<String>,
+    /// Where pictures are kept, for [`crate::media::Media::open`].
+    pub media: String,
+    /// Where to serve metrics, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
+    /// What is logged, for [`crate::observe::init`].
+    pub log: String,
+    /// What a connection may hold.
+    pub connections: Limits,
+    /// A member who was not seen for so long is inactive.
+    pub inactive_after: Duration,
+    /// How many invitations an organization may send a day; nothing where `limits` is `off`.
+    pub invitations_per_day: Option<i64>,
+    /// Where a person goes on after a page has done its work.
+    pub return_to: Option<String>,
+    /// Origins whose pages may call this server from a browser.
+    pub cors_origins: Vec<String>,
+    /// Whose tokens sign somebody in besides this server's own.
+    pub issuers: Vec<IssuerConfig>,
+    /// OAuth clients and their secrets.
+    pub oauth_clients: HashMap<String, String>,
+    /// What this server's own tokens say of issuer and audience.
+    pub names: Names,
+}
+
+/// Which database engine, and where. PostgreSQL becomes an arm here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// This file.
+    Sqlite(PathBuf),
+}
+
+/// What is wrong with the configuration: one line that names the key. It never shows a value that may hold a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault(String);
+
+impl Fault {
+    /// `why` the value of `key` cannot be used, found out when it was to be used.
+    #[must_use]
+    pub fn new(key: &str, why: impl fmt::Display) -> Self {
+        Self(one_line(&format!("{key}: {why}")))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// The variable of that name in the environment of this process.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the module that may")]
+pub fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+impl Config {
+    /// Puts the sources together and checks every value; `data` is the data folder where none is configured.
+    ///
+    /// # Errors
+    /// The first [`Fault`], in no particular order.
+    pub fn load(
+        options: &Options,
+        environment: &dyn Fn(&str) -> Option<OsString>,
+        data: &str,
+    ) -> Result<Self, Fault> {
+        let layers = Layers::read(options, environment)?;
+        let listen = layers.parsed("listen", address)?.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3010)));
+        let data = layers.parsed("data", filled)?.map_or_else(|| PathBuf::from(data), PathBuf::from);
+        let database = layers.parsed("database", database)?;
+        let in_data = |name: &str| format!("dir:{}", data.join(name).display());
+        let limits = layers.parsed("limits", on_or_off)?.unwrap_or(true);
+        let invitations = layers.number("invitations_per_day", 0..=1_000_000_000)?.unwrap_or(500);
+        let names = layers.names()?;
+        Ok(Self {
+            listen,
+            database: database.unwrap_or_else(|| Database::Sqlite(data.join("guildhall.db"))),
+            public_url: layers.parsed("public-url", web_address)?,
+            mail: layers.parsed("mail", filled)?.unwrap_or_else(|| in_data("mail")),
+            mail_from: layers.parsed("mail_from", sender)?,
+            media: layers.parsed("media", filled)?.unwrap_or_else(|| in_data("media")),
+            metrics_listen: layers.parsed("metrics-listen", address)?,
+            log: layers.parsed("log", filled)?.unwrap_or_else(|| "info".into()),
+            connections: layers.connections()?,
+            inactive_after: Duration::from_secs(
+                DAY * layers.number("inactive_after_days", 1..=36_500)?.unwrap_or(90),
+            ),
+            invitations_per_day: limits.then(|| i64::try_from(invitations).unwrap_or(i64::MAX)),
+            return_to: layers.parsed("return_to", web_address_as_given)?,
+            cors_origins: layers.cors_origins()?,
+            issuers: layers.issuers(&names)?,
+            oauth_clients: layers.oauth_clients()?,
+            names,
+            data,
+        })
+    }
+
+    /// The public URL of a server that listens on `address`: the configured one, or else that address.
+    ///
+    /// # Errors
+    /// Where others than this machine can reach the address and none is configured.
+    pub fn public_url_at(&self, address: SocketAddr) -> Result<String, Fault> {
+        match &self.public_url {
+            Some(url) => Ok(url.clone()),
+            None if address.ip().is_loopback() => Ok(format!("http://{address}")),
+            None => Err(Fault::new(
+                "public-url",
+                format_args!("must be given where listen ({address}) is not a loopback address"),
+            )),
+        }
+    }
+}
+
+/// The sources of the configuration.
+struct Layers<'a> {
+    options: &'a Options,
+    environment: &'a dyn Fn(&str) -> Option<OsString>,
+    /// By key, spelled as in the lists above.
+    file: HashMap<&'static str, Value>,
+    file_name: String,
+}
+
+/// The value of a key, and where it stood.
+struct Given {
+    key: &'static str,
+    text: String,
+    source: String,
+}
+
+impl Given {
+    fn refuse(&self, why: impl fmt::Display) -> Fault {
+        Fault::new(self.key, format_args!("{why} (from {})", self.source))
+    }
+}
+
+impl<'a> Layers<'a> {
+    fn read(options: &'a Options, environment: &'a dyn Fn(&str) -> Option<OsString>) -> Result<Self, Fault> {
+        let mut layers = Self { options, environment, file: HashMap::new(), file_name: String::new() };
+        if let Some(given) = layers.given("config")? {
+            let text = std::fs::read_to_string(&given.text)
+                .map_err(|error| given.refuse(format_args!("{}: {error}", given.text)))?;
+            layers.file =
+                read_file(&text).map_err(|why| Fault(one_line(&format!("{why} (from {})", given.text))))?;
+            layers.file_name = given.text;
+        }
+        Ok(layers)
+    }
+
+    fn given(&self, key: &'static str) -> Result<Option<Given>, Fault> {
+        if let Some(text) = self.options.get(key) {
+            return Ok(Some(Given { key, text: text.clone(), source: format!("--{key}") }));
+        }
+        let variable = format!("GUILDHALL_{}", key.to_ascii_uppercase().replace('-', "_"));
+        // An empty variable is one that a deployment leaves open.
+        if let Some(text) = (self.environment)(&variable).filter(|text| !text.is_empty()) {
+            let text = text
+                .into_string()
+                .map_err(|_| Fault::new(key, format_args!("not UTF-8 (from {variable})")))?;
+            return Ok(Some(Given { key, text, source: variable }));
+        }
+        let text = match self.file.get(key) {
+            None => return Ok(None),
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Integer(number)) => number.to_string(),
+            Some(_) => {
+                return Err(Fault::new(key, format_args!("not a text or number (from {})", self.file_name)));
+            }
+        };
+        Ok(Some(Given { key, text, source: self.file_name.clone() }))
+    }
+
+    fn parsed<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Fault> {
+        let Some(given) = self.given(key)? else { return Ok(None) };
+        parse(&given.text).map(Some).map_err(|why| given.refuse(why))
+    }
+
+    fn number(&self, key: &'static str, range: RangeInclusive<u64>) -> Result<Option<u64>, Fault> {
+        self.parsed(key, |text| {
+            text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+                format!("{text:?} is not a whole number from {} to {}", range.start(), range.end())
+            })
+        })
+    }
+
+    fn connections(&self) -> Result<Limits, Fault> {
+        let usual = Limits::default();
+        let seconds = |key, usual| -> Result<Duration, Fault> {
+            Ok(self.number(key, 1..=DAY)?.map_or(usual, Duration::from_secs))
+        };
+        let connections = self.number("connections", 1..=1_000_000)?;
+        Ok(Limits {
+            connections: connections
+                .map_or(usual.connections, |most| usize::try_from(most).unwrap_or(usize::MAX)),
+            header: seconds("header_timeout_seconds", usual.header)?,
+            body_idle: seconds("body_timeout_seconds", usual.body_idle)?,
+            keep_alive_idle: seconds("keep_alive_timeout_seconds", usual.keep_alive_idle)?,
+            write_idle: seconds("write_timeout_seconds", usual.write_idle)?,
+            drain: usual.drain,
+        })
+    }
+
+    fn names(&self) -> Result<Names, Fault> {
+        let usual = Names::default();
+        Ok(Names {
+            issuer: self.parsed("token_issuer", filled)?.unwrap_or(usual.issuer),
+            audience: self.parsed("token_audience", filled)?.unwrap_or(usual.audience),
+        })
+    }
+
+    /// A list in the file, text with commas in the environment.
+    fn cors_origins(&self) -> Result<Vec<String>, Fault> {
+        let key = "cors_origins";
+        let is_overridden = (self.environment)("GUILDHALL_CORS_ORIGINS").is_some_and(|text| !text.is_empty());
+        let (origins, source) = match (self.file.get(key), is_overridden) {
+            (Some(Value::Array(_)), false) => (self.table::<Vec<String>>(key)?, self.file_name.clone()),
+            _ => match self.given(key)? {
+                Some(Given { text, source, .. }) => {
+                    (text.split(',').map(|origin| origin.trim().to_owned()).collect(), source)
+                }
+                None => return Ok(Vec::new()),
+            },
+        };
+        match origins.iter().find(|origin| !is_origin(origin)) {
+            Some(origin) => Err(Fault::new(
+                key,
+                format_args!("{origin:?} is not an origin such as https://app.example.org (from {source})"),
+            )),
+            None => Ok(origins),
+        }
+    }
+
+    fn issuers(&self, names: &Names) -> Result<Vec<IssuerConfig>, Fault> {
+        let issuers: Vec<IssuerConfig> = self.table("issuers")?;
+        // A token that says so is this server's own and never asked of an issuer.
+        match issuers.iter().position(|issuer| issuer.issuer == names.issuer) {
+            Some(index) => Err(Fault::new(
+                &format!("issuers[{index}].issuer"),
+                format_args!(
+                    "{:?} is this server's own name, see token_issuer (from {})",
+                    names.issuer, self.file_name
+                ),
+            )),
+            None => Ok(issuers),
+        }
+    }
+
+    fn oauth_clients(&self) -> Result<HashMap<String, String>, Fault> {
+        self.table("oauth_clients")
+    }
+
+    /// What the file alone can hold; empty where it does not.
+    fn table<T: DeserializeOwned + Default>(&self, key: &str) -> Result<T, Fault> {
+        let Some(value) = self.file.get(key) else { return Ok(T::default()) };
+        let value = value.clone();
+        value.try_into().map_err(|error: toml::de::Error| {
+            Fault::new(key, format_args!("{} (from {})", error.message(), self.file_name))
+        })
+    }
+}
+
+/// The keys of a configuration file, each one that there is.
+fn read_file(text: &str) -> Result<HashMap<&'static str, Value>, String> {
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        let line =
+            error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count()) + 1;
+        format!("config: line {line}: {}", error.message())
+    })?;
+    let mut file = HashMap::new();
+    for (name, value) in table {
+        let same = |known: &&str| known.replace('-', "_") == name.replace('-', "_");
+        let key = OPTIONS.into_iter().chain(FURTHER).chain(OF_THE_FILE).find(same);
+        let key = key.ok_or_else(|| format!("{name}: there is no such key"))?;
+        if file.insert(key, value).is_some() {
+            return Err(format!("{key}: given twice"));
+        }
+    }
+    Ok(file)
+}
+
+fn filled(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("must not be empty".into()) } else { Ok(text.into()) }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is not an address and port such as 127.0.0.1:3010"))
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(format!("{text:?} is neither on nor off")),
+    }
+}
+
+/// Does not show the text: there may be a password in it.
+fn database(text: &str) -> Result<Database, String> {
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return Err("this build cannot use PostgreSQL; use sqlite:PATH".into());
+    }
+    let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).unwrap_or_default();
+    if path.is_empty() {
+        return Err("expected sqlite:PATH or postgres://…".into());
+    }
+    Ok(Database::Sqlite(PathBuf::from(path)))
+}
+
+/// An address that paths are put behind: no slash at its end.
+fn web_address(text: &str) -> Result<String, String> {
+    let text = web_address_as_given(text)?;
+    let is_plain = Url::parse(&text).is_ok_and(|url| url.query().is_none() && url.fragment().is_none());
+    if is_plain { Ok(text.trim_end_matches('/').into()) } else { Err("nothing may follow the path".into()) }
+}
+
+fn web_address_as_given(text: &str) -> Result<String, String> {
+    let is_good = Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+    });
+    if is_good && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        Ok(text.into())
+    } else {
+        Err("not an http:// or https:// URL".into())
+    }
+}
+
+fn is_origin(text: &str) -> bool {
+    web_address_as_given(text).is_ok()
+        && Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text)
+}
+
+fn sender(text: &str) -> Result<String, String> {
+    check_from(text).map(|()| text.into())
+}

@@ -255,36 +255,37 @@ pub const PIECE: usize = 500;
 /// A JSON text that is written piece by piece: what stands before a list, the list, what stands behind it. A short list
 /// is one piece, and has a length; of a long one no more than a piece is in memory. Where a later piece cannot be read
 /// the connection breaks, so that nobody takes a part for the whole.
-pub struct Pieces<F> {
+pub struct Pieces<F, E = &'static str> {
     /// The first piece, which is read before anything is answered: what it refuses can still be told.
     pub first: Vec<u8>,
-    /// Appends the next piece to what it is given; false where there was none left.
+    /// Appends the next piece to what it is given; false where none is left.
     pub next: F,
     /// What stands behind the last piece.
-    pub end: &'static str,
+    pub end: E,
     /// Whether the first piece is all.
     pub is_whole: bool,
 }
 
-impl<F> Pieces<F>
+impl<F, E> Pieces<F, E>
 where
     F: FnMut(&mut Vec<u8>) -> guildhall_domain::Result<bool> + Send + 'static,
+    E: AsRef<str> + Send + 'static,
 {
     /// The answer.
     #[must_use]
     pub fn respond(mut self) -> Response {
         if self.is_whole {
-            self.first.extend_from_slice(self.end.as_bytes());
+            self.first.extend_from_slice(self.end.as_ref().as_bytes());
             return json_bytes(StatusCode::OK, Body::from(self.first));
         }
         let Self { first, next, end, .. } = self;
-        let rest = futures_util::stream::unfold(Some(next), move |next| async move {
-            let mut next = next?;
+        let rest = futures_util::stream::unfold(Some((next, end)), move |rest| async move {
+            let (mut next, end) = rest?;
             let mut piece = Vec::new();
             match next(&mut piece) {
-                Ok(true) => Some((Ok(Bytes::from(piece)), Some(next))),
+                Ok(true) => Some((Ok(Bytes::from(piece)), Some((next, end)))),
                 Ok(false) => {
-                    piece.extend_from_slice(end.as_bytes());
+                    piece.extend_from_slice(end.as_ref().as_bytes());
                     Some((Ok(Bytes::from(piece)), None))
                 }
                 Err(error) => {

@@ -1,3 +1,7 @@
 //! The `guildhall` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    guildhall::commands::run(std::env::args_os())
+}

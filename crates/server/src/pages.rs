@@ -22,12 +22,15 @@ pub mod field {
     pub const TOKEN: &str = "token";
     /// On the invitation alone, how it is accepted: one of [`WITH_SESSION`], [`WITH_PASSWORD`], [`WITH_NEW_ACCOUNT`].
     pub const WAY: &str = "way";
-    /// Accepts as the one who is signed in.
+    /// Accepts as the one who is signed in, which [`CSRF`] proves.
     pub const WITH_SESSION: &str = "session";
-    /// Signs in with [`PASSWORD`] as the invited address, and accepts.
+    /// Accepts as the invited address, whose [`PASSWORD`] it is.
     pub const WITH_PASSWORD: &str = "password";
     /// Makes an account for the invited address from the names, [`PASSWORD`] and [`CONFIRMATION`], and accepts.
     pub const WITH_NEW_ACCOUNT: &str = "new-account";
+    /// What proves that the form was shown to the one who is signed in. The one who invites may know the token: it alone
+    /// must not let them press the button in somebody's name.
+    pub const CSRF: &str = "csrf";
     /// The address, for password managers to know the account by; the token decides, not this.
     pub const EMAIL: &str = "email";
     /// The password, present or new.
@@ -78,6 +81,11 @@ pub enum Confirm<'a> {
         /// The address.
         email: &'a str,
     },
+    /// Another account has the address by now.
+    Taken {
+        /// The address.
+        email: &'a str,
+    },
     /// The link has ended, was used, or never was: not told apart.
     Bad,
 }
@@ -112,12 +120,28 @@ pub enum Invite<'a> {
         /// What the reader is there now.
         role: InvitedAs,
     },
+    /// It is accepted by a new account, whose address is still to be confirmed.
+    Registered {
+        /// The organization's name.
+        organization: &'a str,
+        /// The address.
+        email: &'a str,
+    },
     /// It cannot be accepted.
     Bad(Why),
-    /// Nothing to accept: the reader belongs to it already, in this role or a higher one.
+    /// Nothing to accept: the invited address belongs to it already, in this role or a higher one.
     AlreadyMember {
         /// The organization's name.
         organization: &'a str,
+        /// The address.
+        email: &'a str,
+    },
+    /// To become an owner, the invited address has to be a member first.
+    JoinFirst {
+        /// The organization's name.
+        organization: &'a str,
+        /// The address.
+        email: &'a str,
     },
 }
 
@@ -149,6 +173,8 @@ pub struct Invitation<'a> {
     pub token: &'a str,
     /// The address of the session that the browser shows, if it shows one.
     pub signed_in_as: Option<&'a str>,
+    /// That session's proof, for [`field::CSRF`]; empty without one.
+    pub csrf: &'a str,
     /// Whether the invited address has an account.
     pub account_exists: bool,
     /// The names that were sent with a form that could not be taken; else empty. Passwords are never shown again.
@@ -229,8 +255,8 @@ enum Next<'a> {
 
 /// The page as a response. `return_to` is where the configuration sends people who are done, an `http` or `https` URL.
 ///
-/// The status is 200; 422 where a form is shown again with its problem; 410 for a link that is no longer good; and what
-/// a message says.
+/// The status is 200; 422 where a form is shown again with its problem; 410 for a link that is no longer good; 409 where
+/// something stands in the way of a good one; and what a message says.
 #[must_use]
 pub fn render(page: &Page<'_>, return_to: Option<&str>) -> Response<Body> {
     match page {
@@ -274,6 +300,12 @@ fn confirm(state: Confirm<'_>, words: &ConfirmWords, return_to: Option<&str>) ->
             &ConfirmForm { title: words.title, lead: words.lead, email, token, button: words.button },
         ),
         Confirm::Done { email } => done(words.done_title, &format!("{email} {}", words.done), return_to),
+        Confirm::Taken { email } => in_the_way(
+            "This address is taken",
+            &format!(
+                "Another account has {email} by now, so nothing was changed: your account keeps its address."
+            ),
+        ),
         Confirm::Bad => gone(
             "This link does not work any more",
             "It may have been used already: then your address is confirmed and you can simply sign in. If it is too \
@@ -308,10 +340,28 @@ fn invite(state: &Invite<'_>, return_to: Option<&str>) -> Response<Body> {
             &format!("You are now {} of {organization}.", role.with_article()),
             return_to,
         ),
-        Invite::AlreadyMember { organization } => done(
-            &format!("You belong to {organization} already"),
-            "There is nothing left to do here.",
+        Invite::Registered { organization, email } => respond(
+            StatusCode::OK,
+            &Told {
+                title: "One last step: confirm your address",
+                text: &format!(
+                    "Your account is made, and it belongs to {organization} already. A message is on its way to \
+                     {email}: open the link in it and press the button. After that you can sign in, not before."
+                ),
+                next: Next::Nothing,
+            },
+        ),
+        Invite::AlreadyMember { organization, email } => done(
+            &format!("Already a member of {organization}"),
+            &format!("{email} belongs to it. There is nothing left to do here."),
             return_to,
+        ),
+        Invite::JoinFirst { organization, email } => in_the_way(
+            &format!("Join {organization} first"),
+            &format!(
+                "Owners are chosen among the members, and {email} is none yet. Join with that address, then open \
+                 this link again."
+            ),
         ),
         Invite::Bad(why) => bad_invitation(*why),
     }
@@ -350,6 +400,10 @@ fn done(title: &str, text: &str, return_to: Option<&str>) -> Response<Body> {
 
 fn gone(title: &str, text: &str) -> Response<Body> {
     respond(StatusCode::GONE, &Told { title, text, next: Next::Nothing })
+}
+
+fn in_the_way(title: &str, text: &str) -> Response<Body> {
+    respond(StatusCode::CONFLICT, &Told { title, text, next: Next::Nothing })
 }
 
 fn respond(status: StatusCode, page: &impl Template) -> Response<Body> {

@@ -28,8 +28,9 @@ pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// A sign-in that may go on.
 #[derive(Debug)]
 pub struct Attempt {
-    /// How long the caller lets pass before [`Attempt::compare`].
-    pub wait: Duration,
+    /// How long the caller lets pass before [`Attempt::compare`]: until the moment that is kept for it. Nothing where failures
+    /// of late slow nobody down, and no moment is kept.
+    pub wait: Option<Duration>,
     throttle: String,
     user: Option<UserId>,
     hash: Option<String>,
@@ -97,13 +98,13 @@ fn attempt(tx: &Tx<'_>, login: &str, address: &str) -> Result<Attempt> {
         None => format!("login {}", login.trim().to_ascii_lowercase()),
     };
     let throttle = sha256_hex(&format!("{account}\0{address}"));
-    Ok(Attempt { wait: Duration::ZERO, throttle, user: found.map(|user| user.id), hash })
+    Ok(Attempt { wait: None, throttle, user: found.map(|user| user.id), hash })
 }
 
 /// Takes the next moment at which this account may be tried from this address, so that tries side by side do not share one.
-fn reserve(tx: &WriteTx<'_>, throttle: &str) -> Result<Duration> {
+fn reserve(tx: &WriteTx<'_>, throttle: &str) -> Result<Option<Duration>> {
     let Some((count, next_at)) = failures(tx, throttle)?.filter(|(count, _)| *count >= FREE_FAILURES) else {
-        return Ok(Duration::ZERO);
+        return Ok(None);
     };
     let at = next_at.max(tx.now);
     let wait = at.since(tx.now);
@@ -112,7 +113,7 @@ fn reserve(tx: &WriteTx<'_>, throttle: &str) -> Result<Duration> {
     }
     let next = at.after(pause(count));
     tx.run("UPDATE sign_in_failures SET next_at = $2 WHERE key = $1", &[throttle.into(), next.into()])?;
-    Ok(wait)
+    Ok(Some(wait))
 }
 
 fn failures(tx: &Tx<'_>, throttle: &str) -> Result<Option<(i64, Timestamp)>> {
@@ -171,7 +172,7 @@ mod tests {
     /// What `admit` says: how long to wait, or, as the error, when to come back.
     fn asked(db: &Db, login: &str, from: &str) -> Result<Duration, Duration> {
         match admit(db, login, from) {
-            Ok(attempt) => Ok(attempt.wait),
+            Ok(attempt) => Ok(attempt.wait.unwrap_or_default()),
             Err(Error::Limited(after)) => Err(after),
             Err(other) => panic!("{other}"),
         }
@@ -180,7 +181,7 @@ mod tests {
     /// Tries a wrong password, once the wait is over.
     fn fail_once(db: &Db, login: &str, from: &str) -> Duration {
         let attempt = admit(db, login, from).unwrap();
-        let wait = attempt.wait;
+        let wait = attempt.wait.unwrap_or_default();
         db.clock().advance(wait);
         let wrong = Compared { throttle: attempt.throttle, right: None };
         let answer = onboarding::sign_in(db, wrong, Wanted::Key, None).unwrap();

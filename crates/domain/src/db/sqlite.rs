@@ -152,6 +152,15 @@ impl Sqlite {
             return Err(Error::Unavailable(format!("{} exists already", file.display())));
         }
         private_file(file)?;
+        let copied = self.copy(file);
+        if copied.is_err() {
+            // Half a copy must not be taken for one; where it cannot be removed either, the error tells why.
+            drop(std::fs::remove_file(file));
+        }
+        copied
+    }
+
+    fn copy(&self, file: &Path) -> Result<()> {
         self.read(|connection| {
             let mut copy = Connection::open(file)?;
             let backup = rusqlite::backup::Backup::new(connection, &mut copy)?;
@@ -187,8 +196,10 @@ impl Sqlite {
 }
 
 impl Drop for Sqlite {
-    /// Lets the writer finish what waits, then closes.
+    /// Lets the writer finish what waits, then closes. The writer's connection is the last, because one that only reads
+    /// could not put the log back into the file.
     fn drop(&mut self) {
+        self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         drop(self.queue.take());
         if let Some(writer) = self.writer.take() {
             // The last handle may be dropped by a work on the writer itself, which cannot wait for its own end.

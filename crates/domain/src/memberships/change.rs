@@ -79,6 +79,23 @@ pub fn add(db: &Db, actor: &Actor, at: &At, user: &UserKey, grant: Grant) -> Res
     })
 }
 
+/// Whether the caller may add people, and that person could be added: asked where a request cannot be carried out anyway,
+/// so that all that is wrong with it is told at once.
+///
+/// # Errors
+/// As [`add`].
+pub fn may_add(db: &Db, actor: &Actor, at: &At, user: Option<&UserKey>) -> Result<()> {
+    db.read(|tx| {
+        let (found, _) = require(tx, actor, at, Permission::AddMembers)?;
+        let Some(user) = user else { return Ok(()) };
+        let user = users::find(tx, user)?.ok_or(Missing::User)?;
+        match standing(tx, found.id, user.id)? {
+            None | Some((_, State::Pending)) => Ok(()),
+            Some(_) => Err(Conflict::AlreadyMember.into()),
+        }
+    })
+}
+
 /// Makes `user` an active member of that role.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use crate::db::{Db, Row, Tx, Value};
 use crate::error::{Denied, Missing, Result};
 use crate::id::{OrganizationId, UserId};
 use crate::memberships::Joining;
+use crate::page::{Part, Window};
 use crate::users::{User, UserKey, find, user_columns};
 
 /// A person in an organization.
@@ -132,6 +133,38 @@ pub fn list(db: &Db, actor: &Actor, at: &At, piece: Piece) -> Result<Vec<Member>
         let values: [Value<'_>; 5] =
             [found.id.into(), most.into(), unseen_since.into(), after.joined_at.into(), after.user.into()];
         tx.rows(sql, &values, read_member)
+    })
+}
+
+/// A part of the list of active and inactive members, by joining, for members. What stands before it is passed over in an
+/// index, at a cost that grows with it: whoever wants the whole list reads it with [`list`].
+///
+/// # Errors
+/// [`Missing::Organization`], [`Denied::Role`].
+pub fn part(db: &Db, actor: &Actor, at: &At, window: Window) -> Result<Part<Member>> {
+    let sql = concat!(
+        "SELECT ",
+        member_columns!(),
+        " FROM (SELECT user_id, role, state, joined_at FROM memberships
+                WHERE organization_id = $1 AND state IN ('active', 'inactive')
+                ORDER BY joined_at, user_id LIMIT $2 OFFSET $4) m
+          JOIN users u ON u.id = m.user_id ORDER BY m.joined_at, m.user_id"
+    );
+    let unseen_since = db.unseen_since();
+    db.read(|tx| {
+        let (found, _) = require(tx, actor, at, Permission::ReadMembers)?;
+        let total = tx.row(
+            "SELECT COUNT(*) FROM memberships WHERE organization_id = $1 AND state IN ('active', 'inactive')",
+            &[found.id.into()],
+            |row| row.int(),
+        )?;
+        let total = total.unwrap_or_default();
+        if window.skip >= total {
+            return Ok(Part { elements: Vec::new(), total });
+        }
+        let values: [Value<'_>; 4] =
+            [found.id.into(), window.most.into(), unseen_since.into(), window.skip.into()];
+        Ok(Part { elements: tx.rows(sql, &values, read_member)?, total })
     })
 }
 

@@ -12,6 +12,7 @@ use crate::db::{Db, Tx, Value};
 use crate::error::Result;
 use crate::id::{OrganizationId, UserId};
 use crate::memberships::{Found, Sight, found_columns};
+use crate::page::{Part, Window};
 use crate::text::fold;
 
 /// One of the caller's own organizations.
@@ -48,6 +49,38 @@ pub fn mine(db: &Db, actor: &Actor, after: Option<&Mine>, most: i64) -> Result<V
     db.read(|tx| tx.rows(sql, &[user.into(), joined_at.into(), id.into(), most.into()], read_mine))
 }
 
+/// A part of the caller's organizations, by joining. What stands before it is passed over in an index, at a cost that grows
+/// with it: whoever wants the whole list reads it with [`mine`].
+///
+/// # Errors
+/// [`crate::Error::Unauthenticated`].
+pub fn part_of_mine(db: &Db, actor: &Actor, window: Window) -> Result<Part<Mine>> {
+    let user = actor.require_user()?;
+    let sql = concat!(
+        "SELECT ",
+        organization_columns!(),
+        ", m.joined_at, c.uid, c.subject
+         FROM (SELECT organization_id, role, state, joined_at FROM memberships
+               WHERE user_id = $1 AND state IN ('active', 'inactive')
+               ORDER BY joined_at, organization_id LIMIT $2 OFFSET $3) m
+         JOIN organizations o ON o.id = m.organization_id LEFT JOIN users c ON c.id = o.created_by
+         ORDER BY m.joined_at, m.organization_id"
+    );
+    db.read(|tx| {
+        let total = tx.row(
+            "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND state IN ('active', 'inactive')",
+            &[user.into()],
+            |row| row.int(),
+        )?;
+        let total = total.unwrap_or_default();
+        if window.skip >= total {
+            return Ok(Part { elements: Vec::new(), total });
+        }
+        let values = [user.into(), window.most.into(), window.skip.into()];
+        Ok(Part { elements: tx.rows(sql, &values, read_mine)?, total })
+    })
+}
+
 fn read_mine(row: &Row<'_>) -> Result<Mine> {
     let (found, organization) = read_seen(row)?;
     let role = found.standing.map_or(Role::Member, |(role, _)| role);
@@ -75,6 +108,22 @@ pub(crate) fn first_id(tx: &Tx<'_>, user: UserId) -> Result<Option<OrganizationI
         &[user.into()],
         |row| row.int().map(OrganizationId),
     )
+}
+
+/// Organizations after `after`, in the order of their numbers, `most` at the most, whoever may see them.
+///
+/// # Errors
+/// For all but the system.
+pub fn all(db: &Db, actor: &Actor, after: OrganizationId, most: i64) -> Result<Vec<Organization>> {
+    actor.require_system()?;
+    // No account has the number 0: nobody's standing is asked for.
+    let sql = concat!(
+        "SELECT ",
+        organization_columns!(),
+        " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = 0
+         WHERE o.id > $1 ORDER BY o.id LIMIT $2"
+    );
+    db.read(|tx| tx.rows(sql, &[after.into(), most.into()], |row| Ok(read_seen(row)?.1)))
 }
 
 /// Which of the organizations that the caller may see a list holds, and in what order.

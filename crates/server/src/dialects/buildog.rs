@@ -119,18 +119,41 @@ async fn name_oneself(
 ) -> Result<Response, Error> {
     actor.require_writer()?;
     let body: Map<String, Value> = payload.json()?;
-    let name = PersonName::parts(read_name(&body, "first_name")?, read_name(&body, "last_name")?);
+    let (first, last) = (read_name(&body, "first_name")?, read_name(&body, "last_name")?);
+    let caller = actor.clone();
+    let before = app.read(move |db| users::me(db, &caller)).await?.name.first_and_last();
+    let name = PersonName::parts(first.or_kept(&before.0), last.or_kept(&before.1));
     let secrets = app.secrets.clone();
     let changes = Changes { name: Some(name), ..Changes::default() };
     app.write(move |db| users::update(db, &actor, changes, &secrets)).await?;
     Ok(http::json(StatusCode::OK, &json!({"success": true, "message": "User created successfully"})))
 }
 
-fn read_name(body: &Map<String, Value>, key: &str) -> Result<Option<Name>, Error> {
+/// What a body says of a name.
+enum Told {
+    /// Nothing: it stays.
+    Nothing,
+    /// That there is none.
+    None,
+    /// This.
+    Name(Name),
+}
+
+impl Told {
+    fn or_kept(self, before: &str) -> Option<Name> {
+        match self {
+            Self::Nothing => Name::parse(before).ok(),
+            Self::None => None,
+            Self::Name(name) => Some(name),
+        }
+    }
+}
+
+fn read_name(body: &Map<String, Value>, key: &str) -> Result<Told, Error> {
     match body.get(key) {
-        None => Ok(None),
-        Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
-        Some(Value::String(text)) => Name::parse(text).map(Some).map_err(|_| Error::BAD_BODY),
+        None => Ok(Told::Nothing),
+        Some(Value::String(text)) if text.trim().is_empty() => Ok(Told::None),
+        Some(Value::String(text)) => Name::parse(text).map(Told::Name).map_err(|_| Error::BAD_BODY),
         Some(_) => Err(Error::BAD_BODY),
     }
 }

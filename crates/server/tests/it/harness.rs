@@ -79,6 +79,7 @@ pub(crate) struct Plan {
     pub(crate) cors_origins: Vec<String>,
     pub(crate) oauth_clients: Vec<(String, String)>,
     pub(crate) public_url: Option<String>,
+    pub(crate) return_to: Option<String>,
     pub(crate) invitations_per_day: Option<i64>,
     /// The machine's clock instead of one that stands still.
     pub(crate) real_clock: bool,
@@ -108,7 +109,7 @@ impl House {
             media: Media::open(&format!("dir:{}", folder.0.join("media").display())).unwrap(),
             secrets: Secrets::new([7; 32]),
             public_url: plan.public_url.unwrap_or_else(|| "http://guildhall.test".into()),
-            return_to: None,
+            return_to: plan.return_to,
             cors_origins: plan.cors_origins,
             oauth_clients: plan.oauth_clients.into_iter().collect(),
         });
@@ -160,6 +161,13 @@ impl House {
     /// A session token for the account of that username or address.
     pub(crate) fn token(&self, login: &str) -> String {
         self.token_in(login, None)
+    }
+
+    /// The account of that username or address as it acts with a session.
+    pub(crate) async fn actor(&self, login: &str) -> Actor {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {}", self.token(login)).parse().unwrap());
+        guildhall::auth::identify(&self.app, &Method::GET, &headers).await.unwrap().unwrap()
     }
 
     /// A session token made for the organization of that slug.

@@ -37,7 +37,7 @@ static SECOND: LazyLock<rsa::KeyPair> = LazyLock::new(|| rsa::KeyPair::generate(
 
 /// What the issuer's server answers with.
 #[derive(Clone)]
-enum Answer {
+pub(crate) enum Answer {
     Keys(Value),
     /// Status line, further header lines, body.
     Raw(String, String, String),
@@ -46,14 +46,14 @@ enum Answer {
 }
 
 /// An HTTP server on loopback that serves one key set and counts how often it is asked.
-struct Server {
-    url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     answer: Arc<Mutex<Answer>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Server {
-    fn start(answer: Answer) -> Self {
+    pub(crate) fn start(answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/keys", listener.local_addr().unwrap());
         let answer = Arc::new(Mutex::new(answer));
@@ -70,7 +70,7 @@ impl Server {
         Self { url, answer, asked }
     }
 
-    fn answers(&self, answer: Answer) {
+    pub(crate) fn answers(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
 
@@ -108,7 +108,7 @@ fn rsa_jwk(kid: &str, key: &rsa::KeyPair) -> Value {
     })
 }
 
-fn without(mut jwk: Value, name: &str) -> Value {
+pub(crate) fn without(mut jwk: Value, name: &str) -> Value {
     jwk.as_object_mut().unwrap().remove(name);
     jwk
 }
@@ -117,7 +117,7 @@ fn keys(jwks: &[Value]) -> Answer {
     Answer::Keys(json!({ "keys": jwks }))
 }
 
-fn first() -> Answer {
+pub(crate) fn first() -> Answer {
     keys(&[rsa_jwk("first", &FIRST)])
 }
 
@@ -134,7 +134,7 @@ fn rsa_sign(key: &rsa::KeyPair, encoding: &'static dyn RsaEncoding, message: &[u
 }
 
 /// A token as Firebase makes one.
-fn token(claims: &Value) -> String {
+pub(crate) fn token(claims: &Value) -> String {
     signed("first", &FIRST, claims)
 }
 
@@ -143,7 +143,7 @@ fn signed(kid: &str, key: &rsa::KeyPair, claims: &Value) -> String {
     compact(&header, claims, |message| rsa_sign(key, &RSA_PKCS1_SHA256, message))
 }
 
-fn claims() -> Value {
+pub(crate) fn claims() -> Value {
     json!({
         "iss": ISSUER, "aud": AUDIENCE, "auth_time": START, "iat": START, "exp": START + 3600,
         "user_id": "XkT0nVq2bYd1", "sub": "XkT0nVq2bYd1", "name": "Ada Lovelace",
@@ -152,13 +152,13 @@ fn claims() -> Value {
     })
 }
 
-fn with(name: &str, value: Value) -> Value {
+pub(crate) fn with(name: &str, value: Value) -> Value {
     let mut claims = claims();
     claims[name] = value;
     claims
 }
 
-fn config(jwks: &str) -> IssuerConfig {
+pub(crate) fn config(jwks: &str) -> IssuerConfig {
     IssuerConfig {
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),

@@ -28,6 +28,7 @@ const INVITATION: Invitation<'static> = Invitation {
     role: InvitedAs::Member,
     token: TOKEN,
     signed_in_as: None,
+    csrf: "",
     account_exists: false,
     first_name: "",
     last_name: "",
@@ -48,6 +49,7 @@ fn every_page() -> Vec<(&'static str, Page<'static>)> {
         ("verify-bad", Page::Verify(Confirm::Bad)),
         ("change", Page::ChangeAddress(ready)),
         ("change-done", Page::ChangeAddress(Confirm::Done { email: EMAIL })),
+        ("change-taken", Page::ChangeAddress(Confirm::Taken { email: EMAIL })),
         ("change-bad", Page::ChangeAddress(Confirm::Bad)),
         ("reset", reset(None)),
         ("reset-problem", reset(problem)),
@@ -69,7 +71,9 @@ fn every_page() -> Vec<(&'static str, Page<'static>)> {
         ("invite-other-known", invite(Invitation { signed_in_as: Some("ada@example.org"), ..known })),
         ("invite-other-new", invite(Invitation { signed_in_as: Some("ada@example.org"), ..INVITATION })),
         ("invite-done", Page::Invite(Invite::Done { organization, role: InvitedAs::Owner })),
-        ("invite-member", Page::Invite(Invite::AlreadyMember { organization })),
+        ("invite-member", Page::Invite(Invite::AlreadyMember { organization, email: EMAIL })),
+        ("invite-registered", Page::Invite(Invite::Registered { organization, email: EMAIL })),
+        ("invite-join-first", Page::Invite(Invite::JoinFirst { organization, email: EMAIL })),
         ("invite-unknown", Page::Invite(Invite::Bad(Why::Unknown))),
         ("invite-expired", Page::Invite(Invite::Bad(Why::Expired))),
         ("invite-used", Page::Invite(Invite::Bad(Why::Used))),
@@ -131,6 +135,7 @@ fn headers_and_statuses() {
         let response = render(&page, None);
         let expected = match name {
             "message" => 429,
+            "change-taken" | "invite-join-first" => 409,
             _ if name.ends_with("-problem") => 422,
             _ if ["-bad", "-unknown", "-expired", "-used", "-withdrawn"]
                 .iter()
@@ -175,7 +180,10 @@ async fn names_stay_text() {
     let pages = [
         Page::Invite(Invite::Ready(all)),
         Page::Invite(Invite::Done { organization: nasty, role: InvitedAs::Owner }),
-        Page::Invite(Invite::AlreadyMember { organization: nasty }),
+        Page::Invite(Invite::AlreadyMember { organization: nasty, email: nasty }),
+        Page::Invite(Invite::Registered { organization: nasty, email: nasty }),
+        Page::Invite(Invite::JoinFirst { organization: nasty, email: nasty }),
+        Page::Verify(Confirm::Taken { email: nasty }),
         Page::Verify(Confirm::Ready { email: nasty, token: nasty }),
         Page::Verify(Confirm::Done { email: nasty }),
         Page::Reset(Reset::Ready { email: nasty, token: nasty, problem: Some(nasty) }),
@@ -224,6 +232,7 @@ async fn an_invitation_asks_for_what_its_reader_has() {
         let html = invite_html(invitation).await;
         assert!(html.contains(&format!("name=\"way\" value=\"{way}\"")), "{way}");
         assert_eq!(has_field(&html, field::PASSWORD), way != field::WITH_SESSION, "{way}");
+        assert_eq!(has_field(&html, field::CSRF), way == field::WITH_SESSION, "{way}");
         for only_new in [field::CONFIRMATION, field::FIRST_NAME, field::LAST_NAME] {
             assert_eq!(has_field(&html, only_new), way == field::WITH_NEW_ACCOUNT, "{way}: {only_new}");
         }

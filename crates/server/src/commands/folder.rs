@@ -1,0 +1,145 @@
+//! The data folder: for its owner alone, and for one server at a time.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use guildhall_domain::clock::{Clock, Random};
+use guildhall_domain::db::{Db, Settings};
+use guildhall_domain::outbox::Secrets;
+
+use super::Failure;
+use crate::config::{Config, Database, Fault};
+use crate::tokens::Keys;
+
+/// What may be done about a database that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It is made.
+    Make,
+    /// It is told: a mistyped folder must not look like an empty one.
+    Refuse,
+}
+
+/// The key from which mailed tokens are made: 32 random bytes.
+const MAIL_KEY: &str = "mail.key";
+
+/// Makes the folder where it is missing, and closes it to all but its owner.
+///
+/// # Errors
+/// Where that cannot be done; where the folder is open to others and holds what is not ours, so that closing it could
+/// shut somebody out of theirs.
+pub(super) fn prepare(folder: &Path) -> Result<(), Failure> {
+    let fault = |error: io::Error| Fault::new("data", format_args!("{}: {error}", folder.display()));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fault)?;
+    if folder.metadata().map_err(fault)?.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    let is_ours = folder.join("guildhall.db").exists();
+    let is_empty = folder.read_dir().map_err(fault)?.next().is_none();
+    if !is_ours && !is_empty {
+        let why =
+            "holds other files and is open to others; name a folder of its own, or close it (chmod 700)";
+        return Err(Fault::new("data", format_args!("{} {why}", folder.display())).into());
+    }
+    std::fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(fault)?;
+    Ok(())
+}
+
+/// Kept while a server runs; the system gives it back when the process ends, however it ends.
+pub(super) struct Locks {
+    _files: Vec<File>,
+}
+
+/// Takes the data folder, and the database where it lies elsewhere, for this server.
+///
+/// # Errors
+/// Where another server has either.
+pub(super) fn lock(config: &Config) -> Result<Locks, Failure> {
+    let Database::Sqlite(database) = &config.database;
+    let mut paths = vec![config.data.join("guildhall.lock"), database.with_extension("lock")];
+    paths.dedup();
+    let files = paths.iter().map(|path| lock_file(path)).collect::<Result<_, _>>()?;
+    Ok(Locks { _files: files })
+}
+
+fn lock_file(path: &Path) -> Result<File, Failure> {
+    let failed = |error: io::Error| Failure::new(format_args!("{}: {error}", path.display()));
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let folder = path.parent().unwrap_or(path);
+            Err(Failure::new(format_args!("another guildhall server is using {}", folder.display())))
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Opens the database.
+///
+/// # Errors
+/// Where it cannot be used, or is not there and may not be made.
+pub(super) fn open_database(config: &Config, missing: Missing) -> Result<Db, Failure> {
+    let Database::Sqlite(file) = &config.database;
+    if missing == Missing::Make {
+        prepare(&config.data)?;
+    } else if !file.exists() {
+        return Err(Failure::new(format_args!("there is no database {}", file.display())));
+    }
+    let settings = Settings {
+        clock: Clock::system(),
+        random: Random::system(),
+        inactive_after: config.inactive_after,
+        invitations_per_day: config.invitations_per_day,
+    };
+    Db::sqlite(file, settings)
+        .map_err(|error| Failure::new(format_args!("{}: {}", file.display(), Failure::from(error))))
+}
+
+/// Opens the keys that sign sessions; makes the first where there is none.
+///
+/// # Errors
+/// Where they cannot be used.
+pub(super) fn open_keys(config: &Config, db: &Db) -> Result<Keys, Failure> {
+    Keys::open(&keys_folder(config), config.names.clone(), db.clock().clone(), db.random())
+        .map_err(Failure::new)
+}
+
+pub(super) fn keys_folder(config: &Config) -> PathBuf {
+    config.data.join("keys")
+}
+
+/// Reads the key of mailed tokens; makes it where it is missing. For one server alone, under its lock.
+///
+/// # Errors
+/// Where it cannot be read or written, others have rights on it, or it has not 32 bytes.
+pub(super) fn open_secrets(folder: &Path, random: &Random) -> Result<Secrets, Failure> {
+    let path = folder.join(MAIL_KEY);
+    let failed = |error: io::Error| Failure::new(format_args!("{}: {error}", path.display()));
+    if !path.exists() {
+        make_secret(folder, &random.bytes::<32>()).map_err(failed)?;
+    }
+    let file = File::open(&path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
+        let why = "the key of mailed links must be its owner's alone (chmod 600)";
+        return Err(Failure::new(format_args!("{}: {why}", path.display())));
+    }
+    let mut key = Vec::new();
+    file.take(64).read_to_end(&mut key).map_err(failed)?;
+    let key: [u8; 32] =
+        key.try_into().map_err(|_| Failure::new(format_args!("{}: not 32 bytes", path.display())))?;
+    Ok(Secrets::new(key))
+}
+
+/// Under another name first, so that a power cut leaves no half key behind.
+fn make_secret(folder: &Path, key: &[u8; 32]) -> io::Result<()> {
+    let draft = folder.join(".mail.key.part");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(key)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, folder.join(MAIL_KEY))?;
+    File::open(folder)?.sync_all()
+}

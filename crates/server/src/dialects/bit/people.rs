@@ -1,0 +1,79 @@
+//! Lists of people within one answer, written piece by piece however long they are.
+
+use axum::response::Response;
+use guildhall_domain::{Error, Result};
+use serde::Serialize;
+
+use crate::http::{self, PIECE, Pieces};
+
+#[derive(Serialize)]
+struct Person {
+    username: String,
+}
+
+/// The lists that end an answer, one behind the other.
+pub(super) struct Lists<L: 'static, R> {
+    /// Under which key stands which list.
+    pub(super) keys: &'static [(&'static str, L)],
+    /// Reads a piece of a list, [`PIECE`] people at the most: their usernames, each with the place where the list goes on
+    /// behind them. It is given the place behind which the piece begins, nothing at the list's beginning.
+    pub(super) read: R,
+}
+
+impl<L: Copy, R> Lists<L, R> {
+    /// The object `head` with the lists behind its own keys.
+    ///
+    /// # Errors
+    /// What `read` refuses, for the beginning of the answer.
+    pub(super) fn answer<C>(self, head: &impl Serialize) -> Result<Response>
+    where
+        L: Send + Sync,
+        C: Copy + Send + 'static,
+        R: FnMut(L, Option<C>) -> Result<Vec<(String, C)>> + Send + 'static,
+    {
+        let mut first = serde_json::to_vec(head).map_err(|error| Error::Internal(error.to_string()))?;
+        // The object goes on behind its last value.
+        first.pop();
+        let mut writer = Writer { lists: self, place: 0, after: None, is_first: true };
+        writer.open(&mut first);
+        let mut is_whole = false;
+        for _ in writer.lists.keys {
+            is_whole = !writer.write(&mut first)?;
+        }
+        Ok(Pieces { first, next: move |out: &mut Vec<u8>| writer.write(out), end: "}", is_whole }.respond())
+    }
+}
+
+struct Writer<L: 'static, R, C> {
+    lists: Lists<L, R>,
+    /// Which list is being written; one behind the last when all are.
+    place: usize,
+    after: Option<C>,
+    is_first: bool,
+}
+
+impl<L: Copy, R, C: Copy> Writer<L, R, C>
+where
+    R: FnMut(L, Option<C>) -> Result<Vec<(String, C)>>,
+{
+    fn open(&self, out: &mut Vec<u8>) {
+        if let Some((key, _)) = self.lists.keys.get(self.place) {
+            out.extend_from_slice(format!(",\"{key}\":[").as_bytes());
+        }
+    }
+
+    /// Writes the next piece; whether more may follow.
+    fn write(&mut self, out: &mut Vec<u8>) -> Result<bool> {
+        let Some((_, list)) = self.lists.keys.get(self.place) else { return Ok(false) };
+        let piece = (self.lists.read)(*list, self.after)?;
+        self.after = piece.last().map(|(_, place)| *place).filter(|_| piece.len() >= PIECE);
+        let people = piece.into_iter().map(|(username, _)| Person { username });
+        http::append(out, people, &mut self.is_first);
+        if self.after.is_none() {
+            out.push(b']');
+            (self.place, self.is_first) = (self.place + 1, true);
+            self.open(out);
+        }
+        Ok(self.place < self.lists.keys.len())
+    }
+}

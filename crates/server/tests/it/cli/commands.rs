@@ -1,0 +1,238 @@
+//! The other commands: what they answer, and what they refuse.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use guildhall_domain::authz::Actor;
+use guildhall_domain::db::{Db, Settings};
+use guildhall_domain::memberships::{At, OrganizationKey, Sight};
+use guildhall_domain::organizations::{self, Changes, Patch};
+use serde_json::{Value, json};
+
+use crate::harness::Folder;
+use crate::process::{Done, Server, guildhall, json, on, run, token, user};
+
+fn with_password(data: &Path, arguments: &[&str], password: &str) -> Done {
+    let data = ["--password-stdin", "--data", data.to_str().unwrap()];
+    let mut child = guildhall(&[arguments, &data].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().into()
+}
+
+fn is_hex(value: &Value, digits: usize) -> bool {
+    value.as_str().is_some_and(|text| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[test]
+fn accounts() {
+    let folder = Folder::new();
+    let data = &folder.0;
+    let create = ["user", "create", "--email", "Ana@example.com", "--username", "ana", "--name", "Ana B"];
+    let flags = ["--verified", "--operator", "--json"];
+    let ana = with_password(data, &[&create[..], &flags].concat(), "opensesame 42\n").json();
+    let id = ana["id"].clone();
+    let person = |disabled: bool| {
+        json!({
+            "id": id, "number": 1, "username": "ana", "email": "Ana@example.com", "name": "Ana B",
+            "verified": true, "operator": true, "disabled": disabled
+        })
+    };
+    assert_eq!(ana, person(false));
+    assert_eq!(id.as_str().map(|id| id.split('-').map(str::len).collect()), Some(vec![8, 4, 4, 4, 12]));
+    let ben = json(data, &["user", "create", "--email", "ben@example.com"]);
+    assert_eq!(
+        ben,
+        json!({
+            "id": ben["id"], "number": 2, "username": "ben@example.com", "email": "ben@example.com", "name": "",
+            "verified": false, "operator": false, "disabled": false
+        })
+    );
+    assert_eq!(json(data, &["user", "list"]), json!({"users": [person(false), ben]}));
+    assert_eq!(json(data, &["user", "disable", "ana@example.com"]), person(true));
+    assert_eq!(json(data, &["user", "enable", "ANA"]), person(false));
+    assert_eq!(
+        on(data, &["user", "list"]).out,
+        "1\tana\tAna@example.com\tAna B\tverified,operator\n2\tben@example.com\tben@example.com\t\t-\n"
+    );
+
+    on(data, &["user", "create", "--email", "ana@EXAMPLE.com"])
+        .failed(1, "an account with that address exists");
+    on(data, &["user", "create", "--email", "c@example.com", "--username", "Ana"])
+        .failed(1, "an account with that username exists");
+    on(data, &["user", "disable", "nobody"]).failed(1, "no such account");
+    on(data, &["user", "create", "--email", "x"])
+        .failed(2, "invalid value 'x' for '--email <E>': not an e-mail address (see guildhall --help)");
+    on(data, &["user", "create"])
+        .failed(2, "the following required arguments were not provided: --email <E> (see guildhall --help)");
+    with_password(data, &["user", "create", "--email", "d@example.com"], "short")
+        .failed(1, "the password has fewer than 8 characters");
+    assert_eq!(json(data, &["user", "list"])["users"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn organizations_and_members() {
+    let folder = Folder::new();
+    let data = &folder.0;
+    user(data, "ana");
+    user(data, "ben");
+    let tea = json(data, &["org", "create", "--name", "Tea & Cake", "--owner", "ana@example.com"]);
+    let uuid = tea["id"].as_str().unwrap();
+    assert_eq!(tea["stormz_id"], uuid.replace('-', "")[..24]);
+    assert_eq!(
+        tea,
+        json!({
+            "id": uuid, "number": 1, "slug": "tea-cake", "name": "Tea & Cake", "stormz_id": tea["stormz_id"],
+            "visibility": "private", "joining": "invite", "archived": false, "plan": "organization", "attendees": 20
+        })
+    );
+    let every = [
+        "--slug",
+        "hall",
+        "--visibility",
+        "public",
+        "--joining",
+        "open",
+        "--plan",
+        "gold",
+        "--attendees",
+        "7",
+    ];
+    let hall = json(data, &[&["org", "create", "--name", "Hall", "--owner", "ben"], &every[..]].concat());
+    let shown = |key: &str| hall[key].clone();
+    let told = ["slug", "visibility", "joining", "plan", "attendees"].map(shown);
+    assert_eq!(json!(told), json!(["hall", "public", "open", "gold", 7]));
+    let planned = json(data, &["org", "plan", "hall", "--plan", "tin", "--attendees", "0"]);
+    assert_eq!((&planned["plan"], &planned["attendees"]), (&json!("tin"), &json!(0)));
+    assert_eq!(json(data, &["org", "list"]), json!({"organizations": [tea, planned]}));
+
+    let add = |slug: &str, rest: &[&str]| on(data, &[&["member", "add", slug], rest].concat());
+    let added = json(data, &["member", "add", "hall", "ana", "--role", "admin", "--state", "suspended"]);
+    let want =
+        json!({"user": "ana@example.com", "organization": "hall", "role": "admin", "state": "suspended"});
+    assert_eq!(added, want);
+    let changed = json(data, &["member", "add", "hall", "ana", "--role", "member"]);
+    assert_eq!((&changed["role"], &changed["state"]), (&json!("member"), &json!("active")));
+    add("hall", &["ben", "--role", "member"]).failed(1, "somebody has to stay in charge of the organization");
+    add("none", &["ben", "--role", "member"]).failed(1, "no such organization");
+    add("hall", &["eve", "--role", "member"]).failed(1, "no such account");
+    add("hall", &["ana", "--role", "boss"]).failed(
+        2,
+        "invalid value 'boss' for '--role <ROLE>': expected owner, admin or member (see guildhall --help)",
+    );
+
+    let create =
+        |rest: &[&str]| on(data, &[&["org", "create", "--name", "Hall", "--owner", "ana"], rest].concat());
+    create(&["--slug", "hall"]).failed(1, "the slug is taken or reserved");
+    create(&["--slug", "new"])
+        .failed(2, "invalid value 'new' for '--slug <S>': reserved (see guildhall --help)");
+    create(&["--slug", "A B"])
+        .failed(2, "invalid value 'A B' for '--slug <S>': not a slug such as a-b (see guildhall --help)");
+    create(&["--visibility", "public"]).failed(1, "a public organization has that name");
+    on(data, &["org", "plan", "none", "--plan", "tin", "--attendees", "0"]).failed(1, "no such organization");
+}
+
+#[test]
+fn credentials() {
+    let folder = Folder::new();
+    let data = &folder.0;
+    user(data, "ana");
+    json(data, &["org", "create", "--name", "Tea", "--owner", "ana"]);
+    assert_eq!(token(data, "ana").split('.').count(), 3);
+    let made = json(data, &["token", "create", "--user", "ana", "--org", "tea"]);
+    assert_eq!(made.as_object().unwrap().len(), 1);
+    assert!(is_hex(&json(data, &["key", "create", "--user", "ana"])["key"], 64));
+    assert!(is_hex(&json(data, &["signing-key", "rotate"])["kid"], 16));
+    on(data, &["token", "create", "--user", "ana", "--org", "none"]).failed(1, "no such organization");
+    on(data, &["token", "create", "--user", "eve"]).failed(1, "no such account");
+    json(data, &["user", "disable", "ana", "--force"]);
+    for what in ["token", "key"] {
+        on(data, &[what, "create", "--user", "ana"])
+            .failed(1, "the account is disabled (see guildhall user enable)");
+    }
+}
+
+#[test]
+fn a_mistyped_folder_is_not_made() {
+    let folder = Folder::new();
+    let data = folder.0.join("typo");
+    let file = data.join("guildhall.db").display().to_string();
+    for command in [
+        &["user", "list"][..],
+        &["user", "disable", "ana"],
+        &["org", "list"],
+        &["token", "create", "--user", "ana"],
+        &["key", "create", "--user", "ana"],
+        &["check"],
+        &["backup", "copy.db"],
+    ] {
+        on(&data, command).failed(1, &format!("there is no database {file}"));
+    }
+    let keys = data.join("keys").display().to_string();
+    on(&data, &["signing-key", "rotate"]).failed(1, &format!("there are no keys in {keys}"));
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_backup_of_a_running_server_opens_and_is_whole() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let server = Server::start(&data, &[]);
+    user(&data, "ana");
+    let ana = token(&data, "ana");
+    assert_eq!(server.call("POST", "/api/organizations", &ana, r#"{"organization_name":"Tea"}"#).0, 201);
+    let copy = folder.0.join("copy.db").display().to_string();
+    assert_eq!(json(&data, &["backup", &copy]), json!({"file": copy}));
+    on(&data, &["backup", &copy]).failed(1, &format!("{copy} exists already"));
+    let database = format!("sqlite:{copy}");
+    let restored =
+        |command: &[&str]| json(&folder.0.join("none"), &[command, &["--database", &database]].concat());
+    assert_eq!(restored(&["check"]), json!({"findings": []}));
+    assert_eq!(restored(&["org", "list"]), json(&data, &["org", "list"]));
+    assert!(!folder.0.join("copy.db-wal").exists());
+    server.stop();
+}
+
+#[test]
+fn check_finds_what_is_wrong() {
+    let folder = Folder::new();
+    let data = &folder.0;
+    user(data, "ana");
+    json(data, &["org", "create", "--name", "Tea", "--owner", "ana"]);
+    assert_eq!(on(data, &["check"]).out, "nothing is wrong\n");
+    let why = "an organization would be left without anybody in charge (--force disables it all the same)";
+    on(data, &["user", "disable", "ana"]).failed(1, why);
+    json(data, &["user", "disable", "ana", "--force"]);
+
+    let picture = format!("{}.png", "0123456789abcdef".repeat(4));
+    let db = Db::sqlite(&data.join("guildhall.db"), Settings::default()).unwrap();
+    let at = At { key: OrganizationKey::Slug("tea".into()), sight: Sight::ByVisibility };
+    let changes = Changes { image: Patch::Set(picture.clone()), ..Changes::default() };
+    organizations::update(&db, &Actor::system(), &at, changes, Default::default()).unwrap();
+    drop(db);
+
+    let findings = [
+        "organization tea: nobody is in charge (add an owner with `guildhall member add`)".to_owned(),
+        format!("organization tea: its picture {picture} is missing or damaged"),
+    ];
+    let done = on(data, &["check"]);
+    assert_eq!((done.code, done.out, done.err.as_str()), (1, format!("{}\n", findings.join("\n")), ""));
+    let done = on(data, &["check", "--json"]);
+    assert_eq!((done.code, done.out), (1, format!("{}\n", json!({"findings": findings}))));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_told() {
+    let folder = Folder::new();
+    let file = folder.0.join("guildhall.db");
+    std::fs::write(&file, "not a database, and long enough to have a header".repeat(100)).unwrap();
+    let done = on(&folder.0, &["check"]);
+    assert_eq!((done.code, done.out.as_str(), done.err.lines().count()), (1, "", 1), "{done:?}");
+    assert!(done.err.contains(&file.display().to_string()), "{done:?}");
+    assert_eq!(run(&["--version"]).out, format!("guildhall {}\n", env!("CARGO_PKG_VERSION")));
+}
