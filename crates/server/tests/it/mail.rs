@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::process::skip;
 use guildhall::mail::letters::{Change, InvitedAs, Letter, Rendered, render};
 use guildhall::mail::{self, Message, Transport};
 use guildhall_domain::clock::Timestamp;
@@ -390,13 +391,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Says that a test did not run, or fails it where every one must.
-#[expect(clippy::disallowed_methods, reason = "only tests read this variable")]
-fn skip(why: &str) {
-    assert!(std::env::var_os("GUILDHALL_TEST_ALL").is_none(), "cannot be skipped: {why}");
-    eprintln!("SKIPPED: {why}");
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::process::Server;
+use crate::harness::Folder;
+use crate::process::{Server, skip};
 
 /// A block's commands and what is expected of each run of them up to a `#=>`.
 struct Step {
@@ -38,7 +39,8 @@ fn fits(pattern: &str, text: &str) -> bool {
     let parts: Vec<&str> = parts.collect();
     for (place, part) in parts.iter().enumerate() {
         let is_last = place + 1 == parts.len();
-        let found = if is_last && rest.ends_with(part) { Some(rest.len() - part.len()) } else { rest.find(part) };
+        let found =
+            if is_last && rest.ends_with(part) { Some(rest.len() - part.len()) } else { rest.find(part) };
         let Some(at) = found else { return false };
         rest = &rest[at + part.len()..];
     }
@@ -54,11 +56,11 @@ fn a_pattern_fits_what_it_should_and_nothing_else() {
 #[test]
 fn every_block_of_the_readme_works_as_it_stands() {
     if Command::new("curl").arg("--version").output().is_err() {
-        assert!(!crate::process::must_not_skip(), "curl is missing");
-        eprintln!("SKIPPED: the README's blocks need curl");
-        return;
+        return skip("the README's blocks need curl");
     }
-    let server = Server::start();
+    let folder = Folder::new();
+    let server = Server::start(&folder.0, &[]);
+    let url = format!("http://{}", server.address);
     let readme = include_str!("../../../../README.md");
     let mut script = String::from("set -eu\n");
     let mut wanted = Vec::new();
@@ -68,9 +70,9 @@ fn every_block_of_the_readme_works_as_it_stands() {
         wanted.push(step.expected);
     }
     let script = script
-        .replace("http://127.0.0.1:3010", &server.url())
-        .replace("guildhall-data", &server.data().display().to_string());
-    let done = Command::new("bash").arg("-c").arg(&script).current_dir(server.data()).output().unwrap();
+        .replace("http://127.0.0.1:3010", &url)
+        .replace("guildhall-data", &folder.0.display().to_string());
+    let done = Command::new("bash").arg("-c").arg(&script).current_dir(&folder.0).output().unwrap();
     let printed = String::from_utf8(done.stdout).unwrap();
     let mut rest = printed.as_str();
     for (number, expected) in wanted.iter().enumerate() {
@@ -78,7 +80,7 @@ fn every_block_of_the_readme_works_as_it_stands() {
             panic!("the script ended in step {number}: {printed}\n{}", String::from_utf8_lossy(&done.stderr))
         });
         rest = behind;
-        let expected = expected.as_deref().unwrap_or_default().replace("http://127.0.0.1:3010", &server.url());
+        let expected = expected.as_deref().unwrap_or_default().replace("http://127.0.0.1:3010", &url);
         let answer = answer.trim_end().lines().last().unwrap_or_default();
         assert!(fits(&expected, answer), "step {number}\n expected {expected}\n answered {answer}");
     }

@@ -6,7 +6,7 @@ use guildhall_domain::authz::{Role, State};
 use guildhall_domain::outbox::Kind;
 use serde_json::{Value, json};
 
-use super::{done, error, read_token};
+use super::{done, error, make_many, read_token};
 use crate::harness::{Answer, Call, House, PASSWORD, Plan, delete, get, post, put};
 
 const ADMIN_REQUIRED: &str = "Organization admin privileges required";
@@ -113,11 +113,11 @@ async fn a_long_list_of_members_comes_whole() {
     let house = House::new();
     house.user("ana");
     house.organization("Acme", "ana");
-    for number in 0..600 {
+    make_many(600, |number| {
         let name = format!("user{number}");
         house.user(&name);
         house.member("acme", &name, Role::Member, State::Active);
-    }
+    });
     let ids: Vec<i64> = roles(&house, "ana").await.into_iter().map(|(id, _)| id).collect();
     assert_eq!(ids, (1..=601).collect::<Vec<_>>());
 }

@@ -6,7 +6,7 @@ use guildhall_domain::authz::{Role, State};
 use guildhall_domain::memberships::{Joining, Visibility};
 use serde_json::{Value, json};
 
-use super::{done, error, read_token};
+use super::{done, error, make_many, read_token};
 use crate::harness::{Call, House, delete, get, post, put};
 
 const NOW: &str = "2026-01-02T03:04:05.000Z";
@@ -218,9 +218,7 @@ async fn a_switch_makes_no_credential_wider() {
 async fn a_long_list_comes_whole_and_what_follows_it_too() {
     let house = House::new();
     house.user("ana");
-    for number in 0..1_000 {
-        house.organization(&format!("Number {number}"), "ana");
-    }
+    make_many(1_000, |number| drop(house.organization(&format!("Number {number}"), "ana")));
     let token = house.token_in("ana", Some("number-7"));
     for _ in 0..2 {
         let answer = house.send(get("/api/org").bearer(&token)).await.value();
@@ -231,7 +229,7 @@ async fn a_long_list_comes_whole_and_what_follows_it_too() {
             .map(|one| one["id"].as_i64().unwrap())
             .collect();
         assert_eq!(ids, (1..=i64::try_from(ids.len()).unwrap()).collect::<Vec<_>>());
-        assert_eq!(answer["current"]["id"], 8);
+        assert_eq!(answer["current"]["name"], "Number 7");
         // The second time round the list ends in the middle of a piece, and the new one is left out of its own answer.
         let made = house.send(create(&format!("Another {}", ids.len())).bearer(&token)).await.value();
         assert_eq!(made["user"]["organizations"].as_array().unwrap().len(), ids.len());

@@ -1,0 +1,209 @@
+//! The list of organizations: which, in what order, in which parts.
+
+use guildhall_domain::authz::{Role, State};
+use guildhall_domain::memberships::{Joining, Visibility};
+use serde_json::{Value, json};
+
+use super::{ALL, acme, by};
+use crate::harness::{House, get, patch};
+
+/// The slugs that the list with this query shows to `name`.
+async fn slugs(house: &House, name: &str, query: &str) -> Vec<String> {
+    let answer = house.send(by(house, name, get(&format!("{ALL}{query}")))).await;
+    assert_eq!(answer.status, 200, "{query}: {answer:?}");
+    let value = answer.value();
+    value.as_array().unwrap().iter().map(|one| one["slug"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Public ones of many names, and one of each other kind.
+async fn many() -> House {
+    let house = acme();
+    for (name, description) in
+        [("zeta", "the last, Öl"), ("Beta", "second 50%"), ("éclair", ""), ("alpha beta", "first")]
+    {
+        let made = house.organization_as(name, "owner", Visibility::Public, Joining::Invite);
+        let call = patch(&format!("{ALL}{}/", made.slug.replace('é', "%C3%A9")))
+            .json(json!({"description": description}));
+        assert_eq!(house.send(by(&house, "owner", call)).await.status, 200);
+    }
+    house.organization_as("Inner", "owner", Visibility::Internal, Joining::Open);
+    house.organization_as("Private", "owner", Visibility::Private, Joining::Invite);
+    house.organization_as("Old", "owner", Visibility::Public, Joining::Invite);
+    for (role, name) in [(Role::Member, "member"), (Role::Admin, "admin")] {
+        house.member("private", name, role, State::Active);
+        house.member("old", name, role, State::Active);
+    }
+    house.archive("old", true);
+    house
+}
+
+#[tokio::test]
+async fn everybody_sees_what_they_may_by_name() {
+    let house = many().await;
+    for (name, shown) in [
+        ("", "acme alpha-beta beta zeta éclair"),
+        ("stranger", "acme alpha-beta beta inner zeta éclair"),
+        ("member", "acme alpha-beta beta inner private zeta éclair"),
+        ("admin", "acme alpha-beta beta inner old private zeta éclair"),
+        ("owner", "acme alpha-beta beta inner old private zeta éclair"),
+    ] {
+        assert_eq!(slugs(&house, name, "").await.join(" "), shown, "{name}");
+        assert_eq!(slugs(&house, name, "?limit=1000").await.join(" "), shown, "{name}");
+    }
+    let first = house.send(get(ALL)).await.value()[0].clone();
+    let keys: Vec<&String> = first.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["id", "slug", "name", "description", "archived", "urls", "contacts"]);
+    House::new().send(get(ALL)).await.is(200, json!([]));
+}
+
+#[tokio::test]
+async fn the_query_chooses_and_sorts() {
+    let house = many().await;
+    let all = "acme alpha-beta beta inner old private zeta éclair";
+    for (query, shown) in [
+        ("?archived=true", "old"),
+        ("?archived=True", "old"),
+        ("?archived=false", "acme alpha-beta beta inner private zeta éclair"),
+        ("?archived=maybe", all),
+        ("?search=BETA", "alpha-beta beta"),
+        ("?search=beta,first", "alpha-beta"),
+        ("?search=beta+%C3%96L", ""),
+        ("?search=%C3%B6l", "zeta"),
+        ("?search=e%CC%81CLAIR", "éclair"),
+        ("?search=50%25", "beta"),
+        ("?search=%25", "beta"),
+        ("?search=+,+", all),
+        ("?search=%ff%00", ""),
+        ("?ordering=-name", "éclair zeta private old inner beta alpha-beta acme"),
+        ("?ordering=name", all),
+        ("?ordering=nonsense", all),
+        ("?ordering=nonsense,-name", "éclair zeta private old inner beta alpha-beta acme"),
+        ("?search=beta&ordering=-description", "beta alpha-beta"),
+        ("?search=beta&ordering=description,name", "alpha-beta beta"),
+        ("?ordering=-name&archived=true&search=o", "old"),
+        ("?unknown=x&search", all),
+    ] {
+        assert_eq!(slugs(&house, "owner", query).await.join(" "), shown, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn permissions_choose_what_the_caller_may_do_there() {
+    let house = many().await;
+    let led = "acme private";
+    for (name, permissions, shown) in [
+        ("", "org.view", "acme alpha-beta beta zeta éclair"),
+        ("", "org.update", ""),
+        ("", "org.users.list", ""),
+        ("stranger", "org.update,project.create", ""),
+        ("member", "org.users.list", led),
+        ("member", "org.update", ""),
+        ("admin", "org.update,project.create", led),
+        ("admin", "org.update, org.view,project.list", led),
+        ("admin", "org.users.add,org.users.edit,org.users.remove", led),
+        ("admin", "org.view_archived", "acme old private"),
+        ("admin", "org.archive,org.unarchive", "acme old private"),
+        ("admin", "org.users.list", "acme old private"),
+        ("admin", "org.update,org.fly", ""),
+        ("owner", "", "acme alpha-beta beta inner old private zeta éclair"),
+    ] {
+        let query = format!("?permissions={}", permissions.replace(' ', "+"));
+        assert_eq!(slugs(&house, name, &query).await.join(" "), shown, "{name} {permissions}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_has_links_to_the_others() {
+    let house = many().await;
+    let link = |rel: &str, query: &str| format!("<http://guildhall.test{ALL}?{query}>; rel=\"{rel}\"");
+    let cases: [(&str, &str, &[(&str, &str)]); 8] = [
+        (
+            "?limit=2",
+            "acme alpha-beta",
+            &[("first", "limit=2&offset=0"), ("next", "limit=2&offset=2"), ("last", "limit=2&offset=4")],
+        ),
+        (
+            "?limit=2&offset=2",
+            "beta zeta",
+            &[
+                ("first", "limit=2&offset=0"),
+                ("prev", "limit=2&offset=0"),
+                ("next", "limit=2&offset=4"),
+                ("last", "limit=2&offset=4"),
+            ],
+        ),
+        (
+            "?limit=2&offset=4",
+            "éclair",
+            &[("first", "limit=2&offset=0"), ("prev", "limit=2&offset=2"), ("last", "limit=2&offset=4")],
+        ),
+        (
+            "?offset=3",
+            "zeta éclair",
+            &[
+                ("first", "limit=100&offset=0"),
+                ("prev", "limit=100&offset=0"),
+                ("last", "limit=100&offset=0"),
+            ],
+        ),
+        (
+            "?limit=2&offset=99999999999999999999999",
+            "",
+            &[("first", "limit=2&offset=0"), ("prev", "limit=2&offset=4"), ("last", "limit=2&offset=4")],
+        ),
+        (
+            "?limit=5",
+            "acme alpha-beta beta zeta éclair",
+            &[("first", "limit=5&offset=0"), ("last", "limit=5&offset=0")],
+        ),
+        (
+            "?search=a+b&limit=1&x=%26",
+            "alpha-beta",
+            &[
+                ("first", "search=a+b&x=%26&limit=1&offset=0"),
+                ("next", "search=a+b&x=%26&limit=1&offset=1"),
+                ("last", "search=a+b&x=%26&limit=1&offset=1"),
+            ],
+        ),
+        (
+            "?permissions=none&limit=3",
+            "",
+            &[("first", "permissions=none&limit=3&offset=0"), ("last", "permissions=none&limit=3&offset=0")],
+        ),
+    ];
+    for (query, shown, links) in cases {
+        assert_eq!(slugs(&house, "", query).await.join(" "), shown, "{query}");
+        let answer = house.send(get(&format!("{ALL}{query}"))).await;
+        let links: Vec<String> = links.iter().map(|(rel, query)| link(rel, query)).collect();
+        assert_eq!(answer.header("link"), links.join(", "), "{query}");
+    }
+    assert_eq!(house.send(get(ALL)).await.header("link"), "");
+}
+
+#[tokio::test]
+async fn a_part_that_cannot_be_is_told() {
+    let house = House::new();
+    let number = json!(["A valid integer is required."]);
+    for limit in ["0", "1001", "-1", "", "abc", "1.5", "%C2%B2", "99999999999999999999"] {
+        house.send(get(&format!("{ALL}?limit={limit}"))).await.is(400, json!({"limit": number}));
+    }
+    for offset in ["-1", "", "x"] {
+        house.send(get(&format!("{ALL}?offset={offset}&limit=1"))).await.is(400, json!({"offset": number}));
+    }
+    house
+        .send(get(&format!("{ALL}?offset=a&limit=b")))
+        .await
+        .is(400, json!({"limit": number, "offset": number}));
+}
+
+#[tokio::test]
+async fn parts_side_by_side_are_the_whole() {
+    let house = many().await;
+    let whole = house.send(by(&house, "owner", get(ALL))).await.value();
+    let mut parts: Vec<Value> = Vec::new();
+    for offset in (0..8).step_by(3) {
+        let part = house.send(by(&house, "owner", get(&format!("{ALL}?limit=3&offset={offset}")))).await;
+        parts.extend(part.value().as_array().unwrap().clone());
+    }
+    assert_eq!(Value::Array(parts), whole);
+}
