@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use guildhall_domain::authz::{Actor, Role, State};
-use guildhall_domain::credentials;
+use guildhall_domain::credentials::{self, Session};
 use guildhall_domain::error::{Error, Missing};
 use guildhall_domain::id::UserId;
 use guildhall_domain::invitations::{self, NewInvitations, Refusal};
@@ -55,19 +55,17 @@ pub(super) async fn prepare(app: &App, post: &Post) -> Result<String, Failure> {
     for (username, name, verified) in PEOPLE {
         person(app, username, name, verified)?;
     }
-    let makers = organization(app, "Riverside Makers", Visibility::Internal, Joining::Open)?;
-    let theatre = organization(app, "Lantern Theatre", Visibility::Private, Joining::Invite)?;
-    organization(app, "City Archive", Visibility::Public, Joining::Invite)?;
-    for (slug, username, role) in [
-        (&makers.slug, "ben", Role::Admin),
-        (&makers.slug, "chloe", Role::Member),
-        (&theatre.slug, "chloe", Role::Admin),
-    ] {
-        let (key, user) = (OrganizationKey::Slug(slug.clone()), UserKey::Login(username.into()));
-        memberships::put(&app.db, &Actor::system(), &key, &user, (role, State::Active))?;
-    }
-    let mut text = calls(app, &makers, &theatre)?;
-    ask_for_letters(app, &theatre)?;
+    let (open, invite) = (Joining::Open, Joining::Invite);
+    let members = [("ben", Role::Admin), ("chloe", Role::Member)];
+    let makers = organization(app, "Riverside Makers", (Visibility::Internal, open), &members)?;
+    let members = [("chloe", Role::Admin)];
+    let theatre = organization(app, "Lantern Theatre", (Visibility::Private, invite), &members)?;
+    organization(app, "City Archive", (Visibility::Public, invite), &[])?;
+    let key = OrganizationKey::Slug(theatre.slug.clone());
+    let caller = UserKey::Email(address(CALLER));
+    let session = organizations::create_session(&app.db, &Actor::system(), &caller, Some(&key))?;
+    let mut text = calls(app, &session, &makers, &theatre)?;
+    ask_for_letters(app, &session, &theatre)?;
     text.push_str("\nPages that mailed links open:\n\n");
     for letter in outbox::take(&app.db, &Actor::system(), 100)? {
         if let Some(link) = workers::link(&letter, &app.secrets, &app.public_url) {
@@ -110,30 +108,39 @@ fn person(app: &App, username: &str, name: &str, verified: bool) -> Result<User,
     Ok(users::create(&app.db, &Actor::system(), new, false, verified)?)
 }
 
+/// The organization of that name. What became of one that is there already stays as it is.
 fn organization(
     app: &App,
     name: &str,
-    visibility: Visibility,
-    joining: Joining,
+    (visibility, joining): (Visibility, Joining),
+    members: &[(&str, Role)],
 ) -> Result<Organization, Failure> {
     let slug = Slug::of(name);
     let key = OrganizationKey::Slug(slug.as_str().to_owned());
-    let at = At { key, sight: Sight::ByVisibility };
+    let at = At { key: key.clone(), sight: Sight::ByVisibility };
     match organizations::get(&app.db, &Actor::system(), &at) {
         Err(Error::Missing(Missing::Organization)) => {}
         known => return Ok(known?.organization),
     }
     let name = Name::parse(name).expect("the demo's names are some");
     let new = NewOrganization { visibility, joining, slug: Some(slug), ..NewOrganization::named(name) };
-    Ok(organizations::create_for(&app.db, &Actor::system(), &UserKey::Email(address(CALLER)), new)?)
+    let owner = UserKey::Email(address(CALLER));
+    let made = organizations::create_for(&app.db, &Actor::system(), &owner, new)?;
+    for (username, role) in members {
+        let user = UserKey::Email(address(username));
+        memberships::put(&app.db, &Actor::system(), &key, &user, (*role, State::Active))?;
+    }
+    Ok(made)
 }
 
 /// A call to each of the five APIs, as it can be typed.
-fn calls(app: &App, makers: &Organization, theatre: &Organization) -> Result<String, Failure> {
-    let key = OrganizationKey::Slug(theatre.slug.clone());
-    let caller = UserKey::Email(address(CALLER));
-    let session = organizations::create_session(&app.db, &Actor::system(), &caller, Some(&key))?;
-    let (token, _) = app.token(&session)?;
+fn calls(
+    app: &App,
+    session: &Session,
+    makers: &Organization,
+    theatre: &Organization,
+) -> Result<String, Failure> {
+    let (token, _) = app.token(session)?;
     let calls = [
         ("bit", "Bearer", format!("/organizations/{}", makers.id.0)),
         ("cadasta", "Token", "/api/v1/organizations/".into()),
@@ -149,8 +156,9 @@ fn calls(app: &App, makers: &Organization, theatre: &Organization) -> Result<Str
     Ok(text)
 }
 
-/// Queues a letter of each kind that has a link.
-fn ask_for_letters(app: &App, theatre: &Organization) -> Result<(), Failure> {
+/// Queues a letter for each page that a link opens. An invitation holds no longer than its sender's right, so that a person
+/// sends it: the caller of the session.
+fn ask_for_letters(app: &App, session: &Session, theatre: &Organization) -> Result<(), Failure> {
     let unconfirmed = person(app, "dan", "Dan Weiss", false)?;
     onboarding::verify_again(&app.db, unconfirmed.id, &app.secrets)?;
     credentials::ask_for_reset(&app.db, &address("ben"), &app.secrets)?;
@@ -162,10 +170,14 @@ fn ask_for_letters(app: &App, theatre: &Organization) -> Result<(), Failure> {
         send: true,
         refuse_members: false,
     };
-    match invitations::create(&app.db, &Actor::system(), &at, new, &app.secrets) {
-        Ok(_) => Ok(()),
-        // Somebody took the demo's invitation up.
-        Err(Refusal::Member(..)) => Ok(()),
+    let caller = match credentials::by_session(&app.db, &session.id)? {
+        Ok(caller) => caller.actor,
+        // Somebody disabled the demo's owner.
+        Err(_) => return Ok(()),
+    };
+    match invitations::create(&app.db, &caller, &at, new, &app.secrets) {
+        // The latter where somebody took the invitation up.
+        Ok(_) | Err(Refusal::Member(..)) => Ok(()),
         Err(Refusal::Error(error)) => Err(error.into()),
     }
 }

@@ -153,11 +153,15 @@ impl Drop for Server {
     }
 }
 
-/// The head of a call with that much of a JSON body behind it.
-pub(crate) fn head(method: &str, path: &str, token: &str, length: usize) -> String {
+/// The head of a call that has this body behind it: JSON where it is an object, a form otherwise.
+pub(crate) fn head(method: &str, path: &str, token: &str, body: &str) -> String {
+    let authorization =
+        if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
+    let kind = if body.starts_with('{') { "application/json" } else { "application/x-www-form-urlencoded" };
+    let length = body.len();
     format!(
-        "{method} {path} HTTP/1.0\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        "{method} {path} HTTP/1.0\r\nHost: test\r\n{authorization}\
+         Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
     )
 }
 
@@ -171,7 +175,7 @@ pub(crate) fn call(
 ) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("{}{body}", head(method, path, token, body.len())).as_bytes())?;
+    stream.write_all(format!("{}{body}", head(method, path, token, body)).as_bytes())?;
     answer(&mut stream)
 }
 

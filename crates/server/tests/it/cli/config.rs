@@ -25,8 +25,11 @@ fn file(folder: &Folder, text: &str) -> String {
 /// How a value reads once it is loaded.
 type Read = fn(&Config) -> String;
 
+/// How an option is set.
+type Set = fn(&mut Options, String);
+
 /// Each key with an option: three values for its three sources, how the option is set and how the value reads.
-const LAYERED: [(&str, [&str; 3], fn(&mut Options, String), Read); 9] = [
+const LAYERED: [(&str, [&str; 3], Set, Read); 9] = [
     (
         "listen",
         ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"],

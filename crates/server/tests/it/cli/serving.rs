@@ -123,7 +123,7 @@ fn a_request_in_flight_is_answered_before_the_end() {
     let address = server.address.clone();
     let body = r#"{"organization_name": "Last"}"#;
     let mut stream = TcpStream::connect(&address).unwrap();
-    stream.write_all(head("POST", "/api/organizations", &token, body.len()).as_bytes()).unwrap();
+    stream.write_all(head("POST", "/api/organizations", &token, body).as_bytes()).unwrap();
     stream.write_all(&body.as_bytes()[..5]).unwrap();
     // Another call shows that the server has had time to see the first.
     assert_eq!(server.call("GET", "/health/live", "", "").0, 200);
