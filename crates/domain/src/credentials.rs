@@ -410,17 +410,23 @@ pub fn ask_for_reset(db: &Db, email: &str, secrets: &Secrets) -> Result<()> {
         let found =
             users::find(tx, &UserKey::Email(email.clone()))?.filter(|user| user.disabled_at.is_none());
         if let Some(user) = &found {
-            queue_reset(tx, user, &secrets)?;
+            queue_reset(tx, user, None, &secrets)?;
         }
         let about = About { user: found.map(|user| user.id), ..About::default() };
         activity::record(tx, &Actor::nobody(), "user.ask-for-reset", &about)
     })
 }
 
-/// Queues the letter with the link; the old password works until the link is used.
-pub(crate) fn queue_reset(tx: &WriteTx<'_>, user: &User, secrets: &Secrets) -> Result<()> {
+/// Queues the letter with the link, on behalf of an organization where somebody in charge of one asked; the old password works until the link is used.
+pub(crate) fn queue_reset(
+    tx: &WriteTx<'_>,
+    user: &User,
+    organization: Option<&str>,
+    secrets: &Secrets,
+) -> Result<()> {
     let Some(email) = &user.email else { return Ok(()) };
-    let link = Link { kind: Kind::ResetPassword, purpose: "reset-password", email, lasts: RESET_FOR };
+    let link =
+        Link { kind: Kind::ResetPassword, purpose: "reset-password", email, lasts: RESET_FOR, organization };
     users::queue_link(tx, user, &link, secrets)
 }
 

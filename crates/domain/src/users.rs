@@ -307,7 +307,8 @@ pub fn conflicts(
 /// Queues the letter by which `user` confirms their address; links of earlier ones stay good until their time is over.
 pub(crate) fn queue_verification(tx: &WriteTx<'_>, user: &User, secrets: &Secrets) -> Result<()> {
     let Some(email) = &user.email else { return Ok(()) };
-    queue_link(tx, user, &Link { kind: Kind::Verify, purpose: "verify", email, lasts: VERIFY_FOR }, secrets)
+    let link = Link { kind: Kind::Verify, purpose: "verify", email, lasts: VERIFY_FOR, organization: None };
+    queue_link(tx, user, &link, secrets)
 }
 
 /// A link to be mailed.
@@ -318,6 +319,8 @@ pub(crate) struct Link<'a> {
     /// Where it goes.
     pub(crate) email: &'a str,
     pub(crate) lasts: Duration,
+    /// The organization on whose behalf it goes out.
+    pub(crate) organization: Option<&'a str>,
 }
 
 /// Makes a token that is good once for the link's purpose and queues the letter that carries it.
@@ -335,7 +338,7 @@ pub(crate) fn queue_link(tx: &WriteTx<'_>, user: &User, link: &Link<'_>, secrets
             recipient: link.email,
             nonce: Some(&minted.nonce),
             person: Some(&user.display_name()),
-            organization: None,
+            organization: link.organization,
             expires_at: Some(expires_at),
         },
     )
@@ -396,6 +399,7 @@ fn ask_for_new_address(tx: &WriteTx<'_>, user: &User, email: &Email, secrets: &S
         purpose: "change-address",
         email: email.as_str(),
         lasts: VERIFY_FOR,
+        organization: None,
     };
     queue_link(tx, user, &link, secrets)
 }

@@ -396,7 +396,7 @@ pub fn reset_passwords(db: &Db, actor: &Actor, at: &At, users: &[UserId], secret
             require_may_touch(role, target)?;
             let user = users::get(tx, user)?;
             if user.disabled_at.is_none() {
-                credentials::queue_reset(tx, &user, &secrets)?;
+                credentials::queue_reset(tx, &user, Some(&found.name), &secrets)?;
                 activity::record(tx, &actor, "membership.reset-password", &About::member(found.id, user.id))?;
             }
         }

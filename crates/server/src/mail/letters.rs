@@ -42,8 +42,6 @@ pub enum Change<'a> {
         /// The new address.
         to: &'a str,
     },
-    /// A new API key was made, and the one before ended.
-    ApiKey,
 }
 
 /// A letter and what stands in it. Links are finished URLs, made by the caller from the public URL.
@@ -234,9 +232,6 @@ fn notice(change: Change<'_>, email: &str, at: Timestamp) -> Words {
             "Your address was changed",
             format!("now has the address {}", one_line(to)),
         ),
-        Change::ApiKey => {
-            ("A new API key was made", "A new API key was made", "got a new API key".to_owned())
-        }
     };
     Words {
         subject: subject.to_owned(),
