@@ -263,8 +263,9 @@ fn terms(dice: &Dice) -> Terms {
 }
 
 fn create(dice: &Dice) -> Step {
+    let name = *dice.of(&NAMES);
     Step::Create(New {
-        name: *dice.of(&NAMES),
+        name,
         visibility: *dice.of(&[Visibility::Public, Visibility::Internal, Visibility::Private]),
         joining: *dice.of(&[Joining::Open, Joining::Invite]),
         archived: dice.is(30),

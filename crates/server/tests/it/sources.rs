@@ -172,7 +172,7 @@ pub(crate) fn is_sql(text: &str) -> bool {
 
 /// Every statement in these sources, macros written out.
 pub(crate) fn statements(sources: &[Source]) -> Vec<Statement> {
-    let macros: BTreeMap<String, Macro> = sources.iter().flat_map(|source| macros(source)).collect();
+    let macros: BTreeMap<String, Macro> = sources.iter().flat_map(macros).collect();
     let mut found = Vec::new();
     for source in sources {
         let tokens: Vec<Token> = source.tokens.iter().map(|(token, _)| token.clone()).collect();
