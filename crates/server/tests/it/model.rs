@@ -297,7 +297,11 @@ fn about_members(dice: &Dice, model: &Model) -> Step {
         9 => Step::Leave,
         10 | 11 => Step::Join,
         12 => Step::ResetPasswords(some_people(dice, model)),
-        _ => Step::Put(user, *dice.of(&Role::ALL), *dice.of(&State::ALL)),
+        _ => {
+            // Admins are rare by themselves: whoever makes one is mostly an owner, and makes owners.
+            let role = *dice.of(&[Role::Member, Role::Admin, Role::Admin, Role::Owner]);
+            Step::Put(user, role, *dice.of(&State::ALL))
+        }
     }
 }
 
