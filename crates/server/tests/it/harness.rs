@@ -83,6 +83,8 @@ pub(crate) struct Plan {
     pub(crate) invitations_per_day: Option<i64>,
     /// The machine's clock instead of one that stands still.
     pub(crate) real_clock: bool,
+    /// Where a commit costs nothing: for tests of many thousand.
+    pub(crate) in_memory: bool,
 }
 
 impl House {
@@ -91,7 +93,7 @@ impl House {
     }
 
     pub(crate) fn with(plan: Plan) -> Self {
-        let folder = Folder::new();
+        let folder = if plan.in_memory { Folder::in_memory() } else { Folder::new() };
         let clock = if plan.real_clock { Clock::system() } else { Clock::fixed(NOW) };
         let random = Random::seeded(7);
         let settings = Settings {
@@ -156,6 +158,13 @@ impl House {
             profile: Profile::default(),
         };
         users::create(self.db(), &Actor::system(), new, false, verified).unwrap()
+    }
+
+    /// Who acts by a new session of the account of that username or address.
+    pub(crate) fn acting(&self, login: &str) -> Actor {
+        let user = UserKey::Login(login.into());
+        let session = organizations::create_session(self.db(), &Actor::system(), &user, None).unwrap();
+        credentials::by_session(self.db(), &session.id).unwrap().unwrap().actor
     }
 
     /// A session token for the account of that username or address.

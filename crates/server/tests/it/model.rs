@@ -263,8 +263,9 @@ fn terms(dice: &Dice) -> Terms {
 }
 
 fn create(dice: &Dice) -> Step {
+    let name = *dice.of(&NAMES);
     Step::Create(New {
-        name: dice.of::<&str>(&NAMES),
+        name,
         visibility: *dice.of(&[Visibility::Public, Visibility::Internal, Visibility::Private]),
         joining: *dice.of(&[Joining::Open, Joining::Invite]),
         archived: dice.is(30),
@@ -296,7 +297,11 @@ fn about_members(dice: &Dice, model: &Model) -> Step {
         9 => Step::Leave,
         10 | 11 => Step::Join,
         12 => Step::ResetPasswords(some_people(dice, model)),
-        _ => Step::Put(user, *dice.of(&Role::ALL), *dice.of(&State::ALL)),
+        _ => {
+            // Admins are rare by themselves: whoever makes one is mostly an owner, and makes owners.
+            let role = *dice.of(&[Role::Member, Role::Admin, Role::Admin, Role::Owner]);
+            Step::Put(user, role, *dice.of(&State::ALL))
+        }
     }
 }
 

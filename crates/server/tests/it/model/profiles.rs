@@ -199,9 +199,11 @@ impl Model {
         let invitation = self.invitation(token)?;
         let organization = &self.organizations[&invitation.organization];
         let invitee = match self.users.iter().find(|user| user.email() == invitation.email) {
-            None => "Nobody",
-            Some(user) if organization.members.contains_key(&user.id) => "Member",
-            Some(_) => "Stranger",
+            None => "Nobody".to_owned(),
+            Some(user) => match organization.members.get(&user.id) {
+                Some(member) => format!("Member({:?}, {:?})", member.role, member.state),
+                None => "Stranger".to_owned(),
+            },
         };
         Ok(format!("{} {} {invitee}", organization.name, self.invitation_state(invitation)))
     }
