@@ -363,7 +363,8 @@ pub fn look_at_token(db: &Db, token: &str) -> Result<MailedToken> {
 /// Uses the token up: one conditional statement, so of many at once one succeeds.
 fn use_token(tx: &WriteTx<'_>, token: &str, good_for: &[Purpose]) -> Result<MailedToken> {
     let sql = "DELETE FROM mailed_tokens WHERE hash = $1 AND expires_at > $2
-               AND user_id IN (SELECT id FROM users WHERE disabled_at IS NULL) RETURNING purpose, user_id, email";
+               AND EXISTS (SELECT 1 FROM users u WHERE u.id = mailed_tokens.user_id AND u.disabled_at IS NULL)
+               RETURNING purpose, user_id, email";
     let used = tx.row(sql, &[(&sha256_hex(token)).into(), tx.now.into()], read_mailed_token)?;
     // An error undoes the deletion: a token tried at the wrong door stays good for its own.
     used.filter(|token| good_for.contains(&token.purpose)).ok_or_else(|| Missing::Token.into())

@@ -3,6 +3,8 @@
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
+use crate::id::ShortId;
+
 /// The most characters of a name.
 pub const NAME_MAX: usize = 200;
 /// The most characters of a slug.
@@ -252,7 +254,7 @@ pub enum UsernameError {
     TooLong,
     /// A character that is none of letters, digits and `@ . + - _`.
     Character,
-    /// `add` or `new`.
+    /// `add` or `new`, or in the form in which one who has neither username nor address is shown.
     Reserved,
 }
 
@@ -266,7 +268,8 @@ impl Username {
             Err(UsernameError::TooLong)
         } else if !name.chars().all(|c| c.is_alphanumeric() || "@.+-_".contains(c)) {
             Err(UsernameError::Character)
-        } else if ["add", "new"].contains(&name.to_ascii_lowercase().as_str()) {
+        } else if ["add", "new"].contains(&name.to_ascii_lowercase().as_str()) || made_of_id(&name).is_some()
+        {
             Err(UsernameError::Reserved)
         } else {
             Ok(Self(name))
@@ -289,6 +292,12 @@ impl Username {
     pub(crate) fn key_of(text: &str) -> String {
         text.trim().nfc().collect::<String>().to_ascii_lowercase()
     }
+}
+
+/// The id in a name that was made of one, for a person who has neither username nor address: `user-` and 24 hex digits.
+pub(crate) fn made_of_id(name: &str) -> Option<ShortId> {
+    let (prefix, id) = name.split_at_checked(5)?;
+    if prefix.eq_ignore_ascii_case("user-") { ShortId::parse(id) } else { None }
 }
 
 #[cfg(test)]

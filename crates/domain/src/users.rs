@@ -9,7 +9,7 @@ use crate::db::{Db, Row, Tx, Value, WriteTx};
 use crate::error::{Conflict, Error, Missing, Result};
 use crate::id::{ShortId, Uid, UserId};
 use crate::outbox::{self, Kind, NewLetter, Secrets};
-use crate::text::{Email, Name, PersonName, Username};
+use crate::text::{Email, Name, PersonName, Username, made_of_id};
 
 /// How long a link that confirms an address is good.
 pub const VERIFY_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -150,7 +150,13 @@ pub(crate) fn find(tx: &Tx<'_>, key: &UserKey) -> Result<Option<User>> {
                 return Ok(Some(user));
             }
             let sql = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.username_key = $1");
-            tx.row(sql, &[(&Username::key_of(login)).into()], User::read)
+            if let Some(user) = tx.row(sql, &[(&Username::key_of(login)).into()], User::read)? {
+                return Ok(Some(user));
+            }
+            // One who has neither is named by what they are shown as: see `User::username`.
+            let Some(short) = made_of_id(login) else { return Ok(None) };
+            Ok(find(tx, &UserKey::Short(short))?
+                .filter(|user| user.username.is_none() && user.email.is_none()))
         }
         UserKey::Email(email) => {
             let sql = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.email_key = $1");

@@ -4,12 +4,13 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use guildhall_domain::clock::Timestamp;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -138,9 +139,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         Ok(match RawPathParams::from_request_parts(parts, state).await {
             Ok(params) => Self(params.iter().map(|(_, value)| value.to_owned()).collect()),
-            Err(_) => Self(Vec::new()),
+            Err(_) => Self(lossy_params(parts)),
         })
     }
+}
+
+/// The parts that the route names where one of them is no UTF-8: that one with a sign that no name has.
+fn lossy_params(parts: &Parts) -> Vec<String> {
+    let Some(route) = parts.extensions.get::<MatchedPath>() else { return Vec::new() };
+    let segments = route.as_str().split('/').zip(parts.uri.path().split('/'));
+    let named = segments.filter(|(pattern, _)| pattern.starts_with('{'));
+    named.map(|(_, part)| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect()
 }
 
 /// The pairs of the query, in their order, decoded.

@@ -1,9 +1,9 @@
-// Opens every page that `cargo test --test it pages::` wrote to target/tmp/pages in Chromium, on a phone and a desktop,
+// Opens every page that `cargo test --test it browser::` wrote to target/tmp/pages in Chromium, on a phone and a desktop,
 // light and dark, under the policy the server sends, and fails on: anything axe-core finds against WCAG 2.2 AA, anything
 // the browser reports on its console, a page wider than the screen, a target lower than 24 pixels, or one that the
 // keyboard does not reach. With a folder as argument, leaves a picture of each there.
 //
-//   npm install && npm test            CHROMIUM=/path/to/chromium where it is not /usr/bin/chromium
+//   npm ci && cargo test --test it browser::            CHROMIUM=/path/to/chromium where it is not /usr/bin/chromium
 
 import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { chromium } from 'playwright-core';

@@ -72,6 +72,26 @@ fn private_house() -> House {
     house_with(Visibility::Private, Joining::Invite)
 }
 
+/// That many more members of "Hot Pot", made side by side because each waits for the disk: their names and API
+/// keys, in the order of their numbers, which is that of their joining, since the clock stands still.
+fn crowd(house: &House, number: usize, state: State) -> Vec<(String, String)> {
+    let names: Vec<String> = (0..number).map(|number| format!("u{number}")).collect();
+    let make = |name: &String| {
+        let id = house.user(name).id;
+        house.member("hot-pot", name, Role::Member, state);
+        (id, (name.clone(), house.api_key(name)))
+    };
+    let mut made: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = names
+            .chunks(number.div_ceil(32))
+            .map(|names| scope.spawn(move || names.iter().map(make).collect::<Vec<_>>()))
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    made.sort();
+    made.into_iter().map(|(_, member)| member).collect()
+}
+
 /// Sends the call as each of them and compares what they are told.
 async fn told(house: &House, call: &Call, rows: &[(&str, u16, Value)]) {
     for (who, status, body) in rows {

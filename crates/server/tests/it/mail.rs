@@ -33,6 +33,32 @@ fn every_letter() -> [Letter<'static>; 8] {
     ]
 }
 
+/// Also writes each letter's HTML part to `target/tmp/letters`, from which the pictures in docs/mail.md are made.
+#[test]
+fn every_letter_is_whole() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("letters");
+    std::fs::create_dir_all(&folder).unwrap();
+    let names = [
+        "verify",
+        "change-address",
+        "reset-password",
+        "reset-password-asked",
+        "invitation",
+        "password-changed",
+        "address-changed",
+        "api-key-made",
+    ];
+    for (name, letter) in names.into_iter().zip(every_letter()) {
+        let rendered = render(&letter, SITE);
+        assert!(
+            rendered.html.starts_with("<!DOCTYPE html>") && rendered.html.trim_end().ends_with("</html>"),
+            "{name}"
+        );
+        assert!(!rendered.subject.is_empty() && !rendered.text.is_empty(), "{name}");
+        std::fs::write(folder.join(format!("{name}.html")), rendered.html).unwrap();
+    }
+}
+
 fn invitation<'a>(organization: &'a str, inviter: &'a str) -> Letter<'a> {
     Letter::Invitation { organization, inviter, role: InvitedAs::Owner, link: LINK, expires: AT }
 }

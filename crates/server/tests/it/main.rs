@@ -3,6 +3,7 @@
 
 mod accounts;
 mod bit;
+mod browser;
 mod buildog;
 mod cadasta;
 mod cli;

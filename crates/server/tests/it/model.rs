@@ -264,7 +264,7 @@ fn terms(dice: &Dice) -> Terms {
 
 fn create(dice: &Dice) -> Step {
     Step::Create(New {
-        name: *dice.of(&NAMES),
+        name: dice.of::<&str>(&NAMES),
         visibility: *dice.of(&[Visibility::Public, Visibility::Internal, Visibility::Private]),
         joining: *dice.of(&[Joining::Open, Joining::Invite]),
         archived: dice.is(30),

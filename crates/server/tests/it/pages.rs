@@ -102,15 +102,23 @@ async fn invite_html(invitation: Invitation<'_>) -> String {
     html(&Page::Invite(Invite::Ready(invitation))).await
 }
 
-/// Also writes each page to `target/tmp/pages`, for a browser to be sent there (see `tests/browser`).
-#[tokio::test]
-async fn every_page_is_whole() {
+/// Writes each page to `target/tmp/pages`, for a browser to be sent there (see `browser.rs`).
+pub(crate) async fn write_every_page() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
     std::fs::create_dir_all(&folder).unwrap();
     for (name, page) in every_page() {
         let response = render(&page, None);
         let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
-        let html = text(response).await;
+        std::fs::write(folder.join(format!("{name}.html")), text(response).await).unwrap();
+        std::fs::write(folder.join("policy.txt"), policy).unwrap();
+    }
+    std::fs::write(folder.join("reset-done-return.html"), html(&Page::Reset(Reset::Done)).await).unwrap();
+}
+
+#[tokio::test]
+async fn every_page_is_whole() {
+    for (name, page) in every_page() {
+        let html = text(render(&page, None)).await;
         for (once, count) in [("<h1>", 1), ("<main>", 1), ("<header>", 1), ("<title>", 1), ("<style>", 1)] {
             assert_eq!(html.matches(once).count(), count, "{name}: {once}");
         }
@@ -123,10 +131,7 @@ async fn every_page_is_whole() {
             assert_eq!(html.matches(&format!("<label for=\"{id}\">")).count(), 1, "{name}: {id}");
             assert!(input.contains("autocomplete=\""), "{name}: {id}");
         }
-        std::fs::write(folder.join(format!("{name}.html")), html).unwrap();
-        std::fs::write(folder.join("policy.txt"), policy).unwrap();
     }
-    std::fs::write(folder.join("reset-done-return.html"), html(&Page::Reset(Reset::Done)).await).unwrap();
 }
 
 #[test]

@@ -1,1 +1,317 @@
-//! To be written.
+//! Reads the repository's own sources, for tests of what no compiler holds: words, literals, and the SQL that the domain's
+//! macros make of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A piece of Rust. Comments are none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    Word(String),
+    Text(String),
+    Mark(char),
+}
+
+impl Token {
+    pub(crate) fn is(&self, word: &str) -> bool {
+        match self {
+            Self::Word(own) => own == word,
+            Self::Mark(own) => word.len() == 1 && word.starts_with(*own),
+            Self::Text(_) => false,
+        }
+    }
+}
+
+/// A file of the repository.
+pub(crate) struct Source {
+    /// From the repository's root.
+    pub(crate) path: String,
+    pub(crate) text: String,
+    /// Of a Rust file, without its unit tests: each piece with its line.
+    pub(crate) tokens: Vec<(Token, usize)>,
+}
+
+impl Source {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
+        let mut tokens = if path.ends_with(".rs") { tokens(text) } else { Vec::new() };
+        let is_tests = |at: &[(Token, usize)]| {
+            let begins = ["#", "[", "cfg", "(", "test", ")", "]"];
+            at.iter().zip(begins).all(|((token, _), word)| token.is(word))
+                && at[begins.len()..].iter().take(5).any(|(token, _)| token.is("mod"))
+        };
+        if let Some(end) = tokens.windows(12).position(is_tests) {
+            tokens.truncate(end);
+        }
+        Self { path: path.into(), text: text.into(), tokens }
+    }
+
+    /// Whether these words and marks stand one behind the other there.
+    pub(crate) fn has(&self, at: usize, words: &[&str]) -> bool {
+        words
+            .iter()
+            .enumerate()
+            .all(|(offset, word)| self.tokens.get(at + offset).is_some_and(|(token, _)| token.is(word)))
+    }
+}
+
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Every file below `folder` whose name ends so, by path.
+pub(crate) fn files(folder: &str, endings: &[&str]) -> Vec<Source> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                if !name.starts_with('.') && name != "target" && name != "node_modules" {
+                    folders.push(path);
+                }
+            } else if endings.iter().any(|ending| name.ends_with(ending)) {
+                let from_root = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                found.push(Source::new(&from_root, &std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// The pieces of a Rust file.
+fn tokens(text: &str) -> Vec<(Token, usize)> {
+    let (mut found, mut rest, mut line) = (Vec::new(), text, 1);
+    while let Some(first) = rest.chars().next() {
+        let (token, length) = if rest.starts_with("//") {
+            (None, rest.find('\n').unwrap_or(rest.len()))
+        } else if rest.starts_with("/*") {
+            (None, rest.find("*/").map_or(rest.len(), |end| end + 2))
+        } else if let Some((text, length)) = raw_text(rest) {
+            (Some(Token::Text(text)), length)
+        } else if first == '"' {
+            let (text, length) = quoted_text(rest);
+            (Some(Token::Text(text)), length)
+        } else if first == '\'' {
+            (None, character(rest))
+        } else if first.is_alphanumeric() || first == '_' {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            (Some(Token::Word(rest[..end].into())), end)
+        } else {
+            ((!first.is_whitespace()).then_some(Token::Mark(first)), first.len_utf8())
+        };
+        found.extend(token.map(|token| (token, line)));
+        line += rest[..length].matches('\n').count();
+        rest = &rest[length..];
+    }
+    found
+}
+
+/// `r"…"` or `r#"…"#`: what stands in it, and how long it is in all.
+fn raw_text(rest: &str) -> Option<(String, usize)> {
+    let marks = rest.strip_prefix('r')?.bytes().take_while(|byte| *byte == b'#').count();
+    let begin = 1 + marks + 1;
+    if rest.as_bytes().get(1 + marks) != Some(&b'"') {
+        return None;
+    }
+    let close = format!("\"{}", "#".repeat(marks));
+    let end = rest[begin..].find(&close)?;
+    Some((rest[begin..begin + end].into(), begin + end + close.len()))
+}
+
+/// `"…"`: what it means, and how long it is in all.
+fn quoted_text(rest: &str) -> (String, usize) {
+    let (mut text, mut chars) = (String::new(), rest.char_indices().skip(1).peekable());
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return (text, at + 1),
+            '\\' => match chars.next().map(|(_, escaped)| escaped) {
+                Some('\n') => while chars.next_if(|(_, c)| c.is_whitespace()).is_some() {},
+                Some('n') => text.push('\n'),
+                Some(other) => text.push(other),
+                None => {}
+            },
+            _ => text.push(c),
+        }
+    }
+    (text, rest.len())
+}
+
+/// The length of a character literal, or of the `'` before a lifetime.
+fn character(rest: &str) -> usize {
+    let mut chars = rest.char_indices().skip(1);
+    match (chars.next(), chars.next()) {
+        (Some((_, '\\')), Some((at, _))) => rest[at + 1..].find('\'').map_or(1, |end| at + 1 + end + 1),
+        (Some(_), Some((at, '\''))) => at + 1,
+        _ => 1,
+    }
+}
+
+/// A statement that stands in the sources.
+#[derive(Clone, Debug)]
+pub(crate) struct Statement {
+    /// `file:line`.
+    pub(crate) place: String,
+    /// In one line.
+    pub(crate) sql: String,
+}
+
+/// A macro that makes a literal: the name of its argument, and what it makes.
+struct Macro {
+    argument: Option<String>,
+    body: Vec<Token>,
+}
+
+/// Whether a text is a statement or the beginning of one.
+pub(crate) fn is_sql(text: &str) -> bool {
+    let text = text.trim_start();
+    ["SELECT ", "INSERT ", "UPDATE ", "DELETE FROM ", "REPLACE ", "WITH ", "CREATE TABLE ", "DROP TABLE "]
+        .iter()
+        .any(|verb| text.starts_with(verb))
+}
+
+/// Every statement in these sources, macros written out.
+pub(crate) fn statements(sources: &[Source]) -> Vec<Statement> {
+    let macros: BTreeMap<String, Macro> = sources.iter().flat_map(macros).collect();
+    let mut found = Vec::new();
+    for source in sources {
+        let tokens: Vec<Token> = source.tokens.iter().map(|(token, _)| token.clone()).collect();
+        let mut at = 0;
+        while at < tokens.len() {
+            if tokens[at].is("macro_rules") {
+                at = end_of_group(&tokens, at + 3);
+                continue;
+            }
+            match literal(&tokens, at, &macros, None) {
+                Some((text, next)) => {
+                    if is_sql(&text) {
+                        let sql = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                        found.push(Statement {
+                            place: format!("{}:{}", source.path, source.tokens[at].1),
+                            sql,
+                        });
+                    }
+                    at = next;
+                }
+                None => at += 1,
+            }
+        }
+    }
+    found
+}
+
+/// `macro_rules! name { ($argument:literal) => { body }; }`, each.
+fn macros(source: &Source) -> Vec<(String, Macro)> {
+    let mut found = Vec::new();
+    let tokens: Vec<Token> = source.tokens.iter().map(|(token, _)| token.clone()).collect();
+    for at in 0..tokens.len() {
+        if !source.has(at, &["macro_rules", "!"]) {
+            continue;
+        }
+        let Token::Word(name) = &tokens[at + 2] else { continue };
+        let argument = match (&tokens[at + 5], &tokens[at + 6]) {
+            (Token::Mark('$'), Token::Word(argument)) => Some(argument.clone()),
+            _ => None,
+        };
+        let after_arguments = end_of_group(&tokens, at + 4);
+        let body = after_arguments + 2..end_of_group(&tokens, after_arguments + 2);
+        let body = tokens[body.start + 1..body.end - 1].to_vec();
+        found.push((name.clone(), Macro { argument, body }));
+    }
+    found
+}
+
+/// Behind the bracket that closes the one at `open`.
+fn end_of_group(tokens: &[Token], open: usize) -> usize {
+    let mut depth = 0;
+    for (at, token) in tokens.iter().enumerate().skip(open) {
+        if let Token::Mark(mark) = token {
+            depth += i64::from("([{".contains(*mark)) - i64::from(")]}".contains(*mark));
+            if depth == 0 {
+                return at + 1;
+            }
+        }
+    }
+    tokens.len()
+}
+
+/// The literal that begins at `at`, if one does, and what comes behind it.
+fn literal(
+    tokens: &[Token],
+    at: usize,
+    macros: &BTreeMap<String, Macro>,
+    argument: Option<(&str, &str)>,
+) -> Option<(String, usize)> {
+    match (tokens.get(at)?, tokens.get(at + 1)) {
+        (Token::Text(text), _) => Some((text.clone(), at + 1)),
+        (Token::Mark('$'), Some(Token::Word(name))) => {
+            let (_, value) = argument.filter(|(own, _)| own == name)?;
+            Some((value.into(), at + 2))
+        }
+        (Token::Word(_), Some(Token::Mark(':'))) => {
+            // A path before a macro's name says nothing here.
+            (tokens.get(at + 2)?.is(":")).then_some(())?;
+            literal(tokens, at + 3, macros, argument)
+        }
+        (Token::Word(name), Some(Token::Mark('!'))) => {
+            let end = end_of_group(tokens, at + 2);
+            let inner = tokens.get(at + 3..end - 1)?;
+            let parts = parts(inner, macros, argument)?;
+            if name == "concat" {
+                return Some((parts.concat(), end));
+            }
+            let own = macros.get(name)?;
+            let argument = own.argument.as_deref().zip(parts.first().map(String::as_str));
+            let (text, _) = literal(&own.body, 0, macros, argument)?;
+            Some((text, end))
+        }
+        _ => None,
+    }
+}
+
+/// Literals with commas between them, and nothing else.
+fn parts(
+    tokens: &[Token],
+    macros: &BTreeMap<String, Macro>,
+    argument: Option<(&str, &str)>,
+) -> Option<Vec<String>> {
+    let (mut parts, mut at) = (Vec::new(), 0);
+    while at < tokens.len() {
+        if tokens[at].is(",") {
+            at += 1;
+            continue;
+        }
+        let (text, next) = literal(tokens, at, macros, argument)?;
+        parts.push(text);
+        at = next;
+    }
+    Some(parts)
+}
+
+#[test]
+fn statements_are_read_as_the_compiler_reads_them() {
+    let text = r##"
+        // "SELECT nothing" in a comment
+        macro_rules! columns { () => { "a, \"b\"" }; }
+        macro_rules! of { ($where:literal) => { concat!("SELECT ", columns!(), " FROM t WHERE ", $where) }; }
+        fn f<'a>(x: &'a str) -> char {
+            run("UPDATE t SET a = 'x' \
+                 WHERE b = $1", other::of!("c = $1"), r#"DELETE FROM t"#, "no SELECT ", '"', '\'');
+            concat!("SELECT ", user::columns!(), " FROM u"); concat!("SELECT ", unknown!())
+        }
+        #[cfg(test)]
+        pub(crate) mod tests { fn g() { "SELECT in a test" } }
+    "##;
+    let found = statements(&[Source::new("x.rs", text)]);
+    let found: Vec<&str> = found.iter().map(|statement| statement.sql.as_str()).collect();
+    assert_eq!(
+        found,
+        [
+            "UPDATE t SET a = 'x' WHERE b = $1",
+            "SELECT a, \"b\" FROM t WHERE c = $1",
+            "DELETE FROM t",
+            "SELECT a, \"b\" FROM u",
+            "SELECT",
+        ]
+    );
+}

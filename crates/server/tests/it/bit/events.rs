@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use guildhall_domain::authz::{Role, State};
 use guildhall_domain::memberships::{Joining, Visibility};
 use serde_json::{Value, json};
 
 use super::{
-    ARCHIVED, EVERYBODY, NO_ORGANIZATION, NOT_OWNER, house_with, incorrect, open_house, private_house,
+    ARCHIVED, EVERYBODY, NO_ORGANIZATION, NOT_OWNER, crowd, house_with, incorrect, open_house, private_house,
     read_token, says, told,
 };
 use crate::harness::{Call, House, delete, get, post, put};
@@ -230,13 +231,10 @@ async fn who_may_come_to_an_event() {
 #[tokio::test]
 async fn a_long_list_of_those_who_come_is_whole() {
     let house = with_meeting(open_house()).await;
-    let names: Vec<String> = (0..501).map(|number| format!("u{number}")).collect();
-    for name in &names {
-        house.user(name);
-        house.member("hot-pot", name, Role::Member, State::Active);
-        house.send(put("/events/1/rsvp").bearer(&house.token(name))).await;
-    }
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let members = crowd(&house, 501, State::Active);
+    let coming = members.iter().map(|(_, key)| house.send(put("/events/1/rsvp").bearer(key)));
+    join_all(coming).await;
+    let names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
     let fetched = house.send(get("/events/1").bearer(&house.token("owner"))).await;
     fetched.is(200, shown(people(&["member", "owner"]), people(&names)));
 }

@@ -8,7 +8,7 @@ use guildhall_domain::memberships::{Joining, Visibility};
 use serde_json::{Value, json};
 
 use super::{
-    ARCHIVED, EVERYBODY, NO_ORGANIZATION, NOT_OWNER, incorrect, open_house, picture, private_house,
+    ARCHIVED, EVERYBODY, NO_ORGANIZATION, NOT_OWNER, crowd, incorrect, open_house, picture, private_house,
     read_token, says, told,
 };
 use crate::harness::{Call, House, delete, get, post, put};
@@ -129,17 +129,13 @@ async fn long_lists_come_whole() {
     house.user("owner");
     house.organization_as("Hot Pot", "owner", Visibility::Internal, Joining::Open);
     // The last piece is a full one, behind which there is nothing.
-    let names: Vec<String> = (0..500).map(|number| format!("u{number}")).collect();
-    for name in &names {
-        house.user(name);
-        house.member("hot-pot", name, Role::Member, State::Inactive);
-    }
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let members = crowd(&house, 500, State::Inactive);
+    let names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
     let answer = house.send(get("/organizations/1").bearer(&house.token("owner"))).await;
     answer.is(200, hot_pot([&["owner"], &["owner"], &names]));
-    house.member("hot-pot", "u0", Role::Member, State::Active);
+    house.member("hot-pot", names[0], Role::Member, State::Active);
     let answer = house.send(get("/organizations/1").bearer(&house.token("owner"))).await;
-    answer.is(200, hot_pot([&["owner"], &["owner", "u0"], &names[1..]]));
+    answer.is(200, hot_pot([&["owner"], &["owner", names[0]], &names[1..]]));
 }
 
 #[tokio::test]

@@ -115,66 +115,23 @@ async fn permissions_choose_what_the_caller_may_do_there() {
 #[tokio::test]
 async fn a_part_has_links_to_the_others() {
     let house = many().await;
-    let link = |rel: &str, query: &str| format!("<http://guildhall.test{ALL}?{query}>; rel=\"{rel}\"");
-    let cases: [(&str, &str, &[(&str, &str)]); 8] = [
-        (
-            "?limit=2",
-            "acme alpha-beta",
-            &[("first", "limit=2&offset=0"), ("next", "limit=2&offset=2"), ("last", "limit=2&offset=4")],
-        ),
-        (
-            "?limit=2&offset=2",
-            "beta zeta",
-            &[
-                ("first", "limit=2&offset=0"),
-                ("prev", "limit=2&offset=0"),
-                ("next", "limit=2&offset=4"),
-                ("last", "limit=2&offset=4"),
-            ],
-        ),
-        (
-            "?limit=2&offset=4",
-            "éclair",
-            &[("first", "limit=2&offset=0"), ("prev", "limit=2&offset=2"), ("last", "limit=2&offset=4")],
-        ),
-        (
-            "?offset=3",
-            "zeta éclair",
-            &[
-                ("first", "limit=100&offset=0"),
-                ("prev", "limit=100&offset=0"),
-                ("last", "limit=100&offset=0"),
-            ],
-        ),
-        (
-            "?limit=2&offset=99999999999999999999999",
-            "",
-            &[("first", "limit=2&offset=0"), ("prev", "limit=2&offset=4"), ("last", "limit=2&offset=4")],
-        ),
-        (
-            "?limit=5",
-            "acme alpha-beta beta zeta éclair",
-            &[("first", "limit=5&offset=0"), ("last", "limit=5&offset=0")],
-        ),
-        (
-            "?search=a+b&limit=1&x=%26",
-            "alpha-beta",
-            &[
-                ("first", "search=a+b&x=%26&limit=1&offset=0"),
-                ("next", "search=a+b&x=%26&limit=1&offset=1"),
-                ("last", "search=a+b&x=%26&limit=1&offset=1"),
-            ],
-        ),
-        (
-            "?permissions=none&limit=3",
-            "",
-            &[("first", "permissions=none&limit=3&offset=0"), ("last", "permissions=none&limit=3&offset=0")],
-        ),
-    ];
-    for (query, shown, links) in cases {
+    for (query, shown, kept, places) in [
+        ("?limit=2", "acme alpha-beta", "limit=2", "first 0 next 2 last 4"),
+        ("?limit=2&offset=2", "beta zeta", "limit=2", "first 0 prev 0 next 4 last 4"),
+        ("?limit=2&offset=4", "éclair", "limit=2", "first 0 prev 2 last 4"),
+        ("?limit=2&offset=3", "zeta éclair", "limit=2", "first 0 prev 1 last 4"),
+        ("?offset=3", "zeta éclair", "limit=100", "first 0 prev 0 last 0"),
+        ("?limit=2&offset=99999999999999999999999", "", "limit=2", "first 0 prev 4 last 4"),
+        ("?limit=5", "acme alpha-beta beta zeta éclair", "limit=5", "first 0 last 0"),
+        ("?search=a+b&limit=1&x=%26", "alpha-beta", "search=a+b&x=%26&limit=1", "first 0 next 1 last 1"),
+        ("?permissions=none&limit=3", "", "permissions=none&limit=3", "first 0 last 0"),
+    ] {
         assert_eq!(slugs(&house, "", query).await.join(" "), shown, "{query}");
         let answer = house.send(get(&format!("{ALL}{query}"))).await;
-        let links: Vec<String> = links.iter().map(|(rel, query)| link(rel, query)).collect();
+        let words: Vec<&str> = places.split(' ').collect();
+        let link =
+            |of: &[&str]| format!("<http://guildhall.test{ALL}?{kept}&offset={}>; rel=\"{}\"", of[1], of[0]);
+        let links: Vec<String> = words.chunks(2).map(link).collect();
         assert_eq!(answer.header("link"), links.join(", "), "{query}");
     }
     assert_eq!(house.send(get(ALL)).await.header("link"), "");

@@ -47,9 +47,9 @@ fn name(number: usize) -> (String, String) {
     (words.join(JOINS[number % JOINS.len()]), slug)
 }
 
-/// The word as a slug has it. One vowel of Thai is two characters there.
+/// The word as a slug has it. A vowel of Thai and a ligature of Armenian are two characters there.
 fn normal(word: &str) -> String {
-    word.to_lowercase().replace('\u{e33}', "\u{e4d}\u{e32}")
+    word.to_lowercase().replace('\u{e33}', "\u{e4d}\u{e32}").replace('\u{587}', "\u{565}\u{582}")
 }
 
 async fn make(house: &House, number: usize, token: &str) -> (String, String) {

@@ -53,16 +53,11 @@ async fn one_that_may_not_be_seen_does_not_exist() {
         }
     }
     // Malformed or not: what is not there cannot be changed, and says no more.
-    for (body, kind) in
-        [("{", "application/json"), ("x", "text/plain"), ("{\"name\": null}", "application/json")]
-    {
-        for method in [patch, put, post] {
-            let path = if method == post as fn(&str) -> _ {
-                format!("{}users/", path("hidden"))
-            } else {
-                path("hidden")
-            };
-            let call = method(&path).body(kind, body.as_bytes());
+    let (hidden, users) = (path("hidden"), format!("{}users/", path("hidden")));
+    let (json, text) = ("application/json", "text/plain");
+    for (body, kind) in [("{", json), ("x", text), ("{\"name\": null}", json)] {
+        for call in [patch(&hidden), put(&hidden), post(&users)] {
+            let call = call.body(kind, body.as_bytes());
             house.send(by(&house, "stranger", call)).await.is(404, no_organization());
         }
     }
@@ -102,7 +97,7 @@ async fn an_archived_one_is_there_for_those_in_charge_and_frozen() {
         let in_charge = ["admin", "owner"].contains(&name);
         let answer = house.send(by(&house, name, get(ONE))).await;
         if in_charge {
-            assert_eq!(shown(&answer.value()).0, true);
+            assert!(shown(&answer.value()).0);
             assert_eq!(shown(&answer.value()).1.as_array().unwrap().len(), 4);
             assert_eq!(house.send(by(&house, name, get(USERS))).await.status, 200);
         } else {

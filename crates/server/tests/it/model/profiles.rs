@@ -148,8 +148,7 @@ impl Model {
         who: Who,
         place: Place,
         email: &str,
-        role: Role,
-        refuse_members: bool,
+        (role, refuse_members): (Role, bool),
     ) -> Told {
         let permission = if role == Role::Member { Permission::AddMembers } else { Permission::InviteOwners };
         let (organization, _) = self.require(who, place, permission)?;

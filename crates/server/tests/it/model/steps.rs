@@ -245,7 +245,7 @@ impl Try {
                     send: true,
                     refuse_members: *refuse_members,
                 };
-                let want = model.invite(who, place, email, *role, *refuse_members);
+                let want = model.invite(who, place, email, (*role, *refuse_members));
                 let made =
                     invitations::create(db, actor, &at, new, &secrets()).map_err(|refusal| match refusal {
                         invitations::Refusal::Error(error) => format!("{error:?}"),
