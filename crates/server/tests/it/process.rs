@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -56,9 +57,20 @@ impl Done {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end; one that does not come to it is killed.
 pub(crate) fn run(arguments: &[&str]) -> Done {
-    guildhall(arguments).output().unwrap().into()
+    let child = guildhall(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id().to_string();
+    let (done, waits) = mpsc::channel::<()>();
+    let watch = std::thread::spawn(move || {
+        if waits.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            drop(Command::new("kill").args(["-s", "KILL", &pid]).status());
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(done);
+    watch.join().unwrap();
+    output.into()
 }
 
 /// Runs a command on a data folder, answered as JSON.
