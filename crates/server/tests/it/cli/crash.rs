@@ -18,10 +18,10 @@ const LONGEST: u64 = 120;
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
-    let seed = environment("GUILDHALL_TEST_SEED")
+    let seed = environment("GUILDHALL_SEED")
         .and_then(|seed| seed.to_str()?.parse().ok())
         .unwrap_or_else(|| u64::from_le_bytes(Random::system().bytes()));
-    eprintln!("GUILDHALL_TEST_SEED={seed}");
+    eprintln!("GUILDHALL_SEED={seed}");
     let random = Random::seeded(seed);
 
     let folder = Folder::new();
