@@ -14,11 +14,12 @@ use guildhall::media::Media;
 use guildhall::observe;
 use guildhall::router::router;
 use guildhall::tokens::{Keys, Names};
-use guildhall_domain::authz::{Actor, Role, State};
+use guildhall_domain::authz::{Actor, Role, Scope, State};
 use guildhall_domain::clock::{Clock, Random, Timestamp};
 use guildhall_domain::credentials;
 use guildhall_domain::db::{Db, Settings};
 use guildhall_domain::memberships::{self, Joining, OrganizationKey, Visibility};
+use guildhall_domain::onboarding::SignedIn;
 use guildhall_domain::organizations::{self, NewOrganization, Organization};
 use guildhall_domain::outbox::{self, Kind, Letter, Secrets};
 use guildhall_domain::text::{Email, Name, PersonName, Slug, Username};
@@ -141,15 +142,20 @@ impl House {
 
     /// Makes an account with a confirmed address `name@example.com`, username `name`, [`PASSWORD`], called `name`.
     pub(crate) fn user(&self, name: &str) -> User {
-        self.make_user(name, true)
+        self.make_user(name, (false, true))
     }
 
     /// The same with an address that is not confirmed.
     pub(crate) fn unverified_user(&self, name: &str) -> User {
-        self.make_user(name, false)
+        self.make_user(name, (false, false))
     }
 
-    fn make_user(&self, name: &str, verified: bool) -> User {
+    /// As [`House::user`], with the operator's flag.
+    pub(crate) fn operator(&self, name: &str) -> User {
+        self.make_user(name, (true, true))
+    }
+
+    fn make_user(&self, name: &str, (as_operator, verified): (bool, bool)) -> User {
         let new = NewUser {
             username: Some(Username::parse(name).unwrap()),
             email: Email::parse(&format!("{name}@example.com")).unwrap(),
@@ -157,7 +163,7 @@ impl House {
             password_hash: Some(self.password_hash.clone()),
             profile: Profile::default(),
         };
-        users::create(self.db(), &Actor::system(), new, false, verified).unwrap()
+        users::create(self.db(), &Actor::system(), new, as_operator, verified).unwrap()
     }
 
     /// Who acts by a new session of the account of that username or address.
@@ -186,6 +192,21 @@ impl House {
         let session =
             organizations::create_session(self.db(), &Actor::system(), &user, key.as_ref()).unwrap();
         app::token(&self.app.keys, self.app.random(), &session).unwrap().0
+    }
+
+    /// A token of the account that may only read.
+    pub(crate) async fn read_token(&self, login: &str) -> String {
+        let entry = app::Entry {
+            login: login.into(),
+            password: PASSWORD.into(),
+            address: String::new(),
+            wanted: credentials::Wanted::Token { scope: Scope::Read, for_first_organization: false },
+            invitation: None,
+        };
+        match self.app.sign_in(entry).await.unwrap() {
+            SignedIn::Done(session) => self.app.token(&session).unwrap().0,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// A new API key of the account.
@@ -260,7 +281,7 @@ impl House {
 }
 
 /// A request, put together step by step.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     method: Method,
     path: String,
