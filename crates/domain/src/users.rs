@@ -511,6 +511,16 @@ pub fn lookup(db: &Db, actor: &Actor, key: &UserKey) -> Result<User> {
     db.read(|tx| find(tx, key))?.ok_or_else(|| Missing::User.into())
 }
 
+/// Whether the account of that id, in the form of a UUID, is there and disabled.
+///
+/// # Errors
+/// For all but the system.
+pub fn is_disabled(db: &Db, actor: &Actor, uuid: &str) -> Result<bool> {
+    actor.require_system()?;
+    let sql = "SELECT 1 FROM users WHERE uid = $1 AND disabled_at IS NOT NULL";
+    db.read(|tx| tx.exists(sql, &[(&uuid.replace('-', "")).into()]))
+}
+
 /// Whether somebody last seen then is to be written down as seen.
 pub(crate) fn is_to_be_seen(last: Option<Timestamp>, now: Timestamp) -> bool {
     last.is_none_or(|last| now.since(last) >= SEEN_AGAIN)

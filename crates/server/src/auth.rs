@@ -18,7 +18,7 @@ use guildhall_domain::{Error, Result};
 use crate::app::App;
 use crate::dialects::Dialect;
 use crate::issuers::IssuerError;
-use crate::tokens::{TokenError, issuer_of};
+use crate::tokens::{Claims, TokenError, issuer_of};
 
 /// The cookie that carries a session's token.
 pub const COOKIE: &str = "access_token_cookie";
@@ -165,8 +165,24 @@ async fn by_cookie(
             return Err(Failure::CsrfWrong);
         }
     }
+    by_claims(app, &claims).await
+}
+
+/// Who the session speaks for that a token of ours names.
+async fn by_claims(app: &App, claims: &Claims) -> Result<Authenticated, Failure> {
     let sid = claims.sid.clone();
-    app.read(move |db| credentials::by_session(db, &sid)).await?.map_err(refused_token)
+    let refused = match app.read(move |db| credentials::by_session(db, &sid)).await? {
+        Ok(authenticated) => return Ok(authenticated),
+        Err(refused) => refused,
+    };
+    let subject = claims.sub.clone();
+    // A disabled account's credential is answered like one that never was, not like one that was ended.
+    let is_disabled = app.read(move |db| users::is_disabled(db, &Actor::system(), &subject)).await?;
+    Err(Failure::Invalid(match refused {
+        _ if is_disabled => Why::Unknown,
+        Refused::Ended => Why::Revoked,
+        Refused::Expired => Why::Expired,
+    }))
 }
 
 /// One whose browser is signed in, before a page of this server's own.
@@ -229,10 +245,7 @@ async fn by_authorization(app: &App, value: &str) -> Result<Authenticated, Failu
             app.read(move |db| credentials::by_api_key(db, &key)).await?.map_err(refused)
         }
         _ => match app.keys.verify(token) {
-            Ok(claims) => {
-                let sid = claims.sid.clone();
-                app.read(move |db| credentials::by_session(db, &sid)).await?.map_err(refused_token)
-            }
+            Ok(claims) => by_claims(app, &claims).await,
             Err(TokenError::Invalid) if is_bearer => by_issuer(app, token).await,
             Err(error) => Err(token_failure(error)),
         },
@@ -278,13 +291,6 @@ fn token_failure(error: TokenError) -> Failure {
 fn refused(why: Refused) -> Failure {
     Failure::Invalid(match why {
         Refused::Ended => Why::Unknown,
-        Refused::Expired => Why::Expired,
-    })
-}
-
-fn refused_token(why: Refused) -> Failure {
-    Failure::Invalid(match why {
-        Refused::Ended => Why::Revoked,
         Refused::Expired => Why::Expired,
     })
 }

@@ -122,8 +122,7 @@ fn documented(dialect: &str, sent: Sent) -> (u16, Value, &'static str) {
             let text = match sent {
                 Sent::Nothing => "Missing cookie \"access_token_cookie\"",
                 Sent::Expired => "Token has expired",
-                Sent::OfDisabled => "Token has been revoked",
-                Sent::Garbage | Sent::Two | Sent::CookieAlone => "Invalid token",
+                Sent::OfDisabled | Sent::Garbage | Sent::Two | Sent::CookieAlone => "Invalid token",
             };
             (401, json!({"msg": text}), "")
         }
