@@ -263,8 +263,9 @@ pub fn retry_after(mut response: Response, after: std::time::Duration) -> Respon
     response
 }
 
-/// How many elements of a list are read at a time: a piece takes some milliseconds at the most.
-pub const PIECE: usize = 500;
+/// How many elements of a list are read at a time: a piece takes less than a millisecond, and so long a list begins hardly
+/// later than a short one.
+pub const PIECE: usize = 100;
 
 /// A JSON text that is written piece by piece: what stands before a list, the list, what stands behind it. A short list
 /// is one piece, and has a length; of a long one no more than a piece is in memory. Where a later piece cannot be read
@@ -295,6 +296,8 @@ where
         let Self { first, next, end, .. } = self;
         let rest = futures_util::stream::unfold(Some((next, end)), move |rest| async move {
             let (mut next, end) = rest?;
+            // What was read so far goes out, and others have their turn, before more is read.
+            tokio::task::yield_now().await;
             let mut piece = Vec::new();
             match next(&mut piece) {
                 Ok(true) => Some((Ok(Bytes::from(piece)), Some((next, end)))),
