@@ -58,9 +58,19 @@ impl Db {
     ///
     /// # Errors
     /// [`Error::Unavailable`] with a line for the operator: the file cannot be used, or was made by a newer program.
+    /// [`Error::Internal`] where the file is damaged.
     pub fn sqlite(file: &Path, settings: Settings) -> Result<Self> {
         let engine = Engine::Sqlite(sqlite::Sqlite::open(file, settings.clock.now())?);
         Ok(Self(Arc::new(Inner { engine, settings })))
+    }
+
+    /// As [`Db::sqlite`], for a database that is there already: what holds nothing of this program stays as it is.
+    ///
+    /// # Errors
+    /// As [`Db::sqlite`]; [`Error::Unavailable`] where the file is missing, empty or another program's.
+    pub fn existing(file: &Path, settings: Settings) -> Result<Self> {
+        sqlite::require_schema(file)?;
+        Self::sqlite(file, settings)
     }
 
     /// The clock that every operation on this database reads.

@@ -16,7 +16,7 @@ mod list;
 pub(crate) use change::insert_or_activate;
 pub use change::{
     Among, Grant, Own, Removal, add, change_role, change_roles, disable_user, enable_user, join, leave,
-    may_add, put, remove, remove_all, reset_passwords,
+    led_alone, may_add, put, remove, remove_all, reset_passwords,
 };
 pub(crate) use list::shows_members;
 pub use list::{Cursor, Listed, Member, Piece, get, list, part};

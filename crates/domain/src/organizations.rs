@@ -531,10 +531,11 @@ pub fn switch(db: &Db, actor: &Actor, at: &At) -> Result<Session> {
     })
 }
 
-/// Makes a session for an account, and one of its organizations where `organization` names one, as an operator does.
+/// Makes a session for an account, as an operator does: for the organization that `organization` names, else for their first
+/// by joining if there is one, as a sign-in does.
 ///
 /// # Errors
-/// For all but the system; [`Missing::User`]; [`Missing::Organization`] where they are no member of it.
+/// For all but the system; [`Missing::User`]; [`Missing::Organization`]; [`Missing::Member`] where they do not belong to it.
 pub fn create_session(
     db: &Db,
     actor: &Actor,
@@ -547,7 +548,7 @@ pub fn create_session(
         let user = users::find(tx, &user)?.ok_or(Missing::User)?;
         let organization = match &organization {
             Some(key) => Some(own_id(tx, &actor, user.id, key)?),
-            None => None,
+            None => first_id(tx, user.id)?,
         };
         activity::record(tx, &actor, "session.create", &About::user(user.id))?;
         let expires_at = tx.now.after(TOKEN_LASTS);
@@ -562,7 +563,7 @@ fn own_id(tx: &Tx<'_>, actor: &Actor, user: UserId, key: &OrganizationKey) -> Re
     let found = locate(tx, actor, key)?.ok_or(Missing::Organization)?;
     let standing = memberships::standing(tx, found.id, user)?;
     let belongs = standing.is_some_and(|(_, state)| state.counts());
-    if belongs { Ok(found.id) } else { Err(Missing::Organization.into()) }
+    if belongs { Ok(found.id) } else { Err(Missing::Member.into()) }
 }
 
 /// Whether any organization shows the picture stored under that name.

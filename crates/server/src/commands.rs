@@ -9,7 +9,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use guildhall_domain::Error;
 
 use self::output::Output;
@@ -27,7 +28,7 @@ mod users;
 
 /// Self-hosted organizations, members, roles and invitations.
 #[derive(Parser)]
-#[command(name = "guildhall", version, disable_help_subcommand = true)]
+#[command(name = "guildhall", version)]
 struct Line {
     /// Answer with one JSON object
     #[arg(long, global = true)]
@@ -77,7 +78,10 @@ enum Command {
 /// configuration cannot be used. A failure is one line on standard error.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let line = match Line::try_parse_from(arguments) {
+    // Without a command of its own `guildhall org` is an error as any other, and not its help.
+    let command = Line::command().mut_subcommands(|command| command.arg_required_else_help(false));
+    let parsed = command.try_get_matches_from(arguments);
+    let line = match parsed.and_then(|matches| Line::from_arg_matches(&matches)) {
         Ok(line) => line,
         Err(error) => return misused(&error),
     };
@@ -96,12 +100,36 @@ fn misused(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
+    if let Some(told) = lacks_command(error) {
+        let _ = writeln!(io::stderr(), "guildhall: {told}");
+        return ExitCode::from(2);
+    }
     let text = error.render().to_string();
     let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
     let told = lines.join(" ");
     let told = told.strip_prefix("error: ").unwrap_or(&told);
     let _ = writeln!(io::stderr(), "guildhall: {told} (see guildhall --help)");
     ExitCode::from(2)
+}
+
+/// What is told where a group of commands stands without one of them.
+fn lacks_command(error: &clap::Error) -> Option<String> {
+    let (Some(ContextValue::String(group)), Some(ContextValue::Strings(commands))) =
+        (error.get(ContextKind::InvalidSubcommand), error.get(ContextKind::ValidSubcommand))
+    else {
+        return None;
+    };
+    if error.kind() != ErrorKind::MissingSubcommand {
+        return None;
+    }
+    let commands: Vec<&str> = commands.iter().map(String::as_str).filter(|name| *name != "help").collect();
+    let commands = match commands.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => return None,
+    };
+    let name = group.rsplit(' ').next().unwrap_or(group);
+    Some(format!("{name}: a command is missing: {commands} (see {group} --help)"))
 }
 
 fn execute(line: Line) -> Result<ExitCode, Failure> {
@@ -112,7 +140,9 @@ fn execute(line: Line) -> Result<ExitCode, Failure> {
     let config = Config::load(&line.options, &environment, "./guildhall-data")?;
     let out = Output { json: line.json };
     match command {
-        Command::Serve | Command::Demo => serve::serve(config, Greeting::Operator)?,
+        Command::Serve | Command::Demo => {
+            serve::serve(config, Greeting::Operator(line.options.whereabouts()))?
+        }
         Command::User(command) => users::user(&config, out, command)?,
         Command::Org(command) => organizations::org(&config, out, command)?,
         Command::Member(command) => organizations::member(&config, out, command)?,

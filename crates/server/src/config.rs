@@ -77,6 +77,26 @@ impl Options {
             _ => None,
         }
     }
+
+    /// The options that say where the data is, as a shell takes them, a space before each: what another command needs to
+    /// work on the same.
+    #[must_use]
+    pub fn whereabouts(&self) -> String {
+        ["config", "data", "database"]
+            .into_iter()
+            .filter_map(|key| self.get(key).map(|value| format!(" --{key} {}", quoted(value))))
+            .collect()
+    }
+}
+
+/// The text as one word of a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=,+@%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.into()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// The keys that have an option.
@@ -225,7 +245,10 @@ impl Config {
             None if address.ip().is_loopback() => Ok(format!("http://{address}")),
             None => Err(Fault::new(
                 "public-url",
-                format_args!("must be given where listen ({address}) is not a loopback address"),
+                format_args!(
+                    "must be given where listen ({address}) is not a loopback address, \
+                     for example --public-url https://hall.example.org"
+                ),
             )),
         }
     }
@@ -257,6 +280,7 @@ impl<'a> Layers<'a> {
     fn read(options: &'a Options, environment: &'a dyn Fn(&str) -> Option<OsString>) -> Result<Self, Fault> {
         let mut layers = Self { options, environment, file: HashMap::new(), file_name: String::new() };
         if let Some(given) = layers.given("config")? {
+            filled(&given.text).map_err(|why| given.refuse(why))?;
             let text = std::fs::read_to_string(&given.text)
                 .map_err(|error| given.refuse(format_args!("{}: {error}", given.text)))?;
             layers.file =
@@ -369,7 +393,14 @@ impl<'a> Layers<'a> {
     }
 
     fn oauth_clients(&self) -> Result<HashMap<String, String>, Fault> {
-        self.table("oauth_clients")
+        let clients: HashMap<String, String> = self.table("oauth_clients")?;
+        match clients.iter().find(|(_, secret)| secret.is_empty()) {
+            Some((client, _)) => Err(Fault::new(
+                &format!("oauth_clients.{client}"),
+                format_args!("must not be empty (from {})", self.file_name),
+            )),
+            None => Ok(clients),
+        }
     }
 
     /// What the file alone can hold; empty where it does not.
@@ -420,11 +451,11 @@ fn on_or_off(text: &str) -> Result<bool, String> {
 /// Does not show the text: there may be a password in it.
 fn database(text: &str) -> Result<Database, String> {
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err("this build cannot use PostgreSQL; use sqlite:PATH".into());
+        return Err("this build has no PostgreSQL; use sqlite:PATH".into());
     }
     let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).unwrap_or_default();
     if path.is_empty() {
-        return Err("expected sqlite:PATH or postgres://…".into());
+        return Err("expected sqlite:PATH".into());
     }
     Ok(Database::Sqlite(PathBuf::from(path)))
 }

@@ -176,7 +176,9 @@ pub fn default_from(public_url: &str) -> String {
 /// # Errors
 /// One line that says why not.
 pub fn check_from(from: &str) -> Result<(), String> {
-    from.parse::<Mailbox>().map(drop).map_err(|error| format!("no sender address: {error}"))
+    from.parse::<Mailbox>()
+        .map(drop)
+        .map_err(|_| "not a sender such as Guildhall <hall@example.org>".to_owned())
 }
 
 /// `text` with every line break, and every other control character, made a space: nothing in it can start a new line.
@@ -263,19 +265,30 @@ fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// What is told where a mail URL is of no known kind.
+const EXPECTED: &str = "expected dir:PATH, smtp://…, smtps://… or smtp+plain://…";
+
 fn smtp_transport(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
+    if !url.contains("://") {
+        return Err(EXPECTED.to_owned());
+    }
     let url = Url::parse(url).map_err(|error| format!("not a URL: {error}"))?;
+    let port = match url.scheme() {
+        "smtp" => 587,
+        "smtps" => 465,
+        "smtp+plain" => 25,
+        _ => return Err(EXPECTED.to_owned()),
+    };
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or("the mail server's name is missing")?;
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
         return Err("nothing may follow the mail server's name and port".to_owned());
     }
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let tls = || TlsParameters::new(host.to_owned()).map_err(|error| format!("cannot use TLS: {error}"));
-    let (tls, port) = match url.scheme() {
-        "smtp" => (Tls::Required(tls()?), 587),
-        "smtps" => (Tls::Wrapper(tls()?), 465),
-        "smtp+plain" => (Tls::None, 25),
-        _ => return Err("a mail URL starts with dir:, smtp://, smtps:// or smtp+plain://".to_owned()),
+    let tls = match url.scheme() {
+        "smtp" => Tls::Required(tls()?),
+        "smtps" => Tls::Wrapper(tls()?),
+        _ => Tls::None,
     };
     let encrypted = !matches!(tls, Tls::None);
     let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)

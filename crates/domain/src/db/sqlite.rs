@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::migrations;
 use crate::clock::Timestamp;
@@ -210,6 +210,19 @@ impl Drop for Sqlite {
     }
 }
 
+/// Refuses a file that holds nothing of this program, and leaves it as it is.
+pub(super) fn require_schema(file: &Path) -> Result<()> {
+    let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let mut tables =
+        connection.prepare("SELECT name = 'schema_migrations' FROM sqlite_schema ORDER BY 1 DESC LIMIT 1")?;
+    let why = match tables.query_map([], |row| row.get(0))?.next().transpose()? {
+        Some(true) => return Ok(()),
+        Some(false) => "is another program's",
+        None => "is empty",
+    };
+    Err(Error::Unavailable(format!("{} {why}", file.display())))
+}
+
 /// Makes the file, empty and for its owner alone, where it is missing.
 fn private_file(file: &Path) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -221,6 +234,16 @@ fn connect(file: &Path, flags: OpenFlags) -> Result<Connection> {
     if flags.contains(OpenFlags::SQLITE_OPEN_CREATE) {
         private_file(file)?;
     }
+    connect_to(file, flags).map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            Error::Unavailable(format!("{} is not an SQLite database; restore a backup", file.display()))
+        }
+        _ => error.into(),
+    })
+}
+
+/// The last of these settings reads the file for the first time.
+fn connect_to(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);

@@ -450,6 +450,25 @@ pub fn disable_user(db: &Db, actor: &Actor, user: &UserKey, force: bool) -> Resu
     })
 }
 
+/// The slugs of the organizations of which nobody but `user` is in charge: what [`disable_user`] refuses because of.
+///
+/// # Errors
+/// For all but the system; [`Missing::User`].
+pub fn led_alone(db: &Db, actor: &Actor, user: &UserKey) -> Result<Vec<String>> {
+    actor.require_system()?;
+    let sql = "SELECT o.slug FROM memberships own JOIN organizations o ON o.id = own.organization_id
+               WHERE own.user_id = $1 AND own.role <> 'member' AND own.state IN ('active', 'inactive')
+                 AND NOT EXISTS (
+                     SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+                     WHERE m.organization_id = o.id AND m.user_id <> $1 AND m.role <> 'member'
+                       AND m.state IN ('active', 'inactive') AND u.disabled_at IS NULL)
+               ORDER BY o.id";
+    db.read(|tx| {
+        let user = users::find(tx, user)?.ok_or(Missing::User)?;
+        tx.rows(sql, &[user.id.into()], |row| row.text())
+    })
+}
+
 /// The organizations of which `user` is an owner or admin, by joining.
 fn led(tx: &Tx<'_>, user: UserId) -> Result<Vec<OrganizationId>> {
     let sql = "SELECT organization_id FROM memberships

@@ -1,10 +1,12 @@
 //! The data folder: for its owner alone, and for one server at a time.
 
+use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use guildhall_domain::Error;
 use guildhall_domain::clock::{Clock, Random};
 use guildhall_domain::db::{Db, Settings};
 use guildhall_domain::outbox::Secrets;
@@ -25,16 +27,20 @@ pub(super) enum Missing {
 /// The key from which mailed tokens are made: 32 random bytes.
 const MAIL_KEY: &str = "mail.key";
 
-/// Makes the folder where it is missing, and closes it to all but its owner.
+/// Makes the folder where it is missing, and closes it to all but its owner. Answers whether it was missing.
 ///
 /// # Errors
 /// Where that cannot be done; where the folder is open to others and holds what is not ours, so that closing it could
 /// shut somebody out of theirs.
-pub(super) fn prepare(folder: &Path) -> Result<(), Failure> {
+pub(super) fn prepare(folder: &Path) -> Result<bool, Failure> {
     let fault = |error: io::Error| Fault::new("data", format_args!("{}: {error}", folder.display()));
+    if folder.is_file() {
+        return Err(Fault::new("data", format_args!("{} is not a folder", folder.display())).into());
+    }
+    let is_new = !folder.try_exists().map_err(fault)?;
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fault)?;
     if folder.metadata().map_err(fault)?.mode() & 0o077 == 0 {
-        return Ok(());
+        return Ok(is_new);
     }
     let is_ours = folder.join("guildhall.db").exists();
     let is_empty = folder.read_dir().map_err(fault)?.next().is_none();
@@ -44,7 +50,7 @@ pub(super) fn prepare(folder: &Path) -> Result<(), Failure> {
         return Err(Fault::new("data", format_args!("{} {why}", folder.display())).into());
     }
     std::fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(fault)?;
-    Ok(())
+    Ok(is_new)
 }
 
 /// Kept while a server runs; the system gives it back when the process ends, however it ends.
@@ -60,12 +66,18 @@ pub(super) fn lock(config: &Config) -> Result<Locks, Failure> {
     let Database::Sqlite(database) = &config.database;
     let mut paths = vec![config.data.join("guildhall.lock"), database.with_extension("lock")];
     paths.dedup();
-    let files = paths.iter().map(|path| lock_file(path)).collect::<Result<_, _>>()?;
+    let files = paths.iter().map(|path| lock_file(config, path)).collect::<Result<_, _>>()?;
     Ok(Locks { _files: files })
 }
 
-fn lock_file(path: &Path) -> Result<File, Failure> {
-    let failed = |error: io::Error| Failure::new(format_args!("{}: {error}", path.display()));
+/// What is wrong with a file that the configuration names: told of the key that led to it.
+fn fault(config: &Config, file: &Path, why: impl fmt::Display) -> Fault {
+    let key = if file.starts_with(&config.data) { "data" } else { "database" };
+    Fault::new(key, format_args!("{}: {why}", file.display()))
+}
+
+fn lock_file(config: &Config, path: &Path) -> Result<File, Failure> {
+    let failed = |error: io::Error| fault(config, path, error);
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(failed)?;
     match file.try_lock() {
@@ -74,7 +86,7 @@ fn lock_file(path: &Path) -> Result<File, Failure> {
             let folder = path.parent().unwrap_or(path);
             Err(Failure::new(format_args!("another guildhall server is using {}", folder.display())))
         }
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+        Err(TryLockError::Error(error)) => Err(failed(error).into()),
     }
 }
 
@@ -84,10 +96,33 @@ fn lock_file(path: &Path) -> Result<File, Failure> {
 /// Where it cannot be used, or is not there and may not be made.
 pub(super) fn open_database(config: &Config, missing: Missing) -> Result<Db, Failure> {
     let Database::Sqlite(file) = &config.database;
-    if missing == Missing::Make {
-        prepare(&config.data)?;
-    } else if !file.exists() {
-        return Err(Failure::new(format_args!("there is no database {}", file.display())));
+    try_open_database(config, missing)?.map_err(|error| match error {
+        Error::Internal(why) => {
+            Failure::new(format_args!("database: {}: {why}; restore a backup", file.display()))
+        }
+        other => other.into(),
+    })
+}
+
+/// As [`open_database`], for who makes something of a damaged database: that is an [`Error::Internal`].
+///
+/// # Errors
+/// Where its file cannot be reached.
+pub(super) fn try_open_database(
+    config: &Config,
+    missing: Missing,
+) -> Result<guildhall_domain::error::Result<Db>, Failure> {
+    let Database::Sqlite(file) = &config.database;
+    if missing == Missing::Make && prepare(&config.data)? {
+        let _ = writeln!(io::stderr(), "made data folder {}", config.data.display());
+    }
+    let makes = missing == Missing::Make;
+    match OpenOptions::new().create(makes).append(true).read(true).mode(0o600).open(file) {
+        Ok(_) => {}
+        Err(error) if !makes && error.kind() == ErrorKind::NotFound => {
+            return Err(Failure::new(format_args!("there is no database {}", file.display())));
+        }
+        Err(error) => return Err(fault(config, file, error).into()),
     }
     let settings = Settings {
         clock: Clock::system(),
@@ -95,8 +130,11 @@ pub(super) fn open_database(config: &Config, missing: Missing) -> Result<Db, Fai
         inactive_after: config.inactive_after,
         invitations_per_day: config.invitations_per_day,
     };
-    Db::sqlite(file, settings)
-        .map_err(|error| Failure::new(format_args!("{}: {}", file.display(), Failure::from(error))))
+    let opened = if makes { Db::sqlite(file, settings) } else { Db::existing(file, settings) };
+    Ok(opened.map_err(|error| match error {
+        Error::Unavailable(why) => Error::Unavailable(format!("database: {why}")),
+        other => other,
+    }))
 }
 
 /// Opens the keys that sign sessions; makes the first where there is none.

@@ -6,13 +6,13 @@ use guildhall_domain::id::OrganizationId;
 use guildhall_domain::memberships::{self, Joining, OrganizationKey, Visibility};
 use guildhall_domain::organizations::{self, NewOrganization, Organization, Plan};
 use guildhall_domain::text::{Name, Slug};
-use guildhall_domain::users::UserKey;
+use guildhall_domain::users::{self, UserKey};
 use serde_json::{Value, json};
 
 use super::Failure;
 use super::folder::{self, Missing};
 use super::output::{Output, PIECE};
-use super::users::name;
+use super::users::{name, refuse_disabled};
 use crate::config::Config;
 
 #[derive(Subcommand)]
@@ -111,7 +111,7 @@ pub(super) fn org(config: &Config, out: Output, command: OrgCommand) -> Result<(
                 let after = last.map_or(OrganizationId(0), |organization| organization.id);
                 organizations::all(&db, &Actor::system(), after, PIECE).map_err(Failure::from)
             };
-            return out.list("organizations", next, (shown, told));
+            return out.list(("organizations", HEADER), next, (shown, told));
         }
         OrgCommand::Create(new) => {
             let usual = Plan::default();
@@ -121,15 +121,17 @@ pub(super) fn org(config: &Config, out: Output, command: OrgCommand) -> Result<(
             };
             let (owner, visibility, joining, slug) = (new.owner, new.visibility, new.joining, new.slug);
             let new = NewOrganization { visibility, joining, slug, plan, ..NewOrganization::named(new.name) };
-            organizations::create_for(&db, &Actor::system(), &UserKey::Login(owner), new)?
+            let owner = UserKey::Login(owner);
+            // Nobody could do anything in it.
+            refuse_disabled(&users::lookup(&db, &Actor::system(), &owner)?)?;
+            organizations::create_for(&db, &Actor::system(), &owner, new)?
         }
         OrgCommand::Plan { slug, plan, attendees } => {
             let plan = Plan { name: plan.as_str().to_owned(), attendees };
             organizations::set_plan(&db, &Actor::system(), &OrganizationKey::Slug(slug), plan)?
         }
     };
-    out.show(&shown(&organization), &told(&organization));
-    Ok(())
+    out.show(&shown(&organization), &told(&organization))
 }
 
 pub(super) fn member(config: &Config, out: Output, command: MemberCommand) -> Result<(), Failure> {
@@ -142,8 +144,7 @@ pub(super) fn member(config: &Config, out: Output, command: MemberCommand) -> Re
     out.show(
         &json!({"user": user, "organization": organization, "role": role, "state": state}),
         &format!("{user} is {role} of {organization}, {state}"),
-    );
-    Ok(())
+    )
 }
 
 fn shown(organization: &Organization) -> Value {
@@ -161,8 +162,11 @@ fn shown(organization: &Organization) -> Value {
     })
 }
 
+/// What stands in the columns of [`told`].
+const HEADER: &str = "NUMBER\tSLUG\tNAME\tVISIBILITY\tJOINING\tARCHIVED\tPLAN\tATTENDEES";
+
 fn told(organization: &Organization) -> String {
-    let archived = if organization.archived_at.is_some() { "archived" } else { "in use" };
+    let archived = if organization.archived_at.is_some() { "yes" } else { "no" };
     [
         &organization.id.0.to_string(),
         &organization.slug,
@@ -170,6 +174,8 @@ fn told(organization: &Organization) -> String {
         organization.visibility.as_str(),
         organization.joining.as_str(),
         archived,
+        &organization.plan.name,
+        &organization.plan.attendees.to_string(),
     ]
     .join("\t")
 }

@@ -30,10 +30,9 @@ use crate::workers::{self, Post, told};
 const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// Who is told what when the server can be reached.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Greeting {
-    /// Somebody who started it by hand: where things are.
-    Operator,
+    /// Somebody who started it by hand: where things are, and what to do with the options that say where.
+    Operator(String),
     /// Somebody who wants to see what it is: what to try.
     Demo,
 }
@@ -46,7 +45,9 @@ pub(super) fn serve(config: Config, greeting: Greeting) -> Result<(), Failure> {
     // What is wrong with the configuration is told before anything is made.
     config.public_url_at(config.listen)?;
     let log = observe::init(&config.log, io::stderr().is_terminal()).map_err(|why| Fault::new("log", why))?;
-    folder::prepare(&config.data)?;
+    if folder::prepare(&config.data)? {
+        tracing::info!(folder = %config.data.display(), "made data folder");
+    }
     let lock = folder::lock(&config)?;
     let runtime = Runtime::new().map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
     let served = runtime.block_on(run(config, greeting));
@@ -74,11 +75,16 @@ async fn run(config: Config, greeting: Greeting) -> Result<(), Failure> {
     if let Some(listener) = metrics_listener {
         tokio::spawn(observe::serve_metrics(listener, metrics.clone(), told(stopped.clone())));
     }
-    let words = match greeting {
-        Greeting::Operator => greet(&app, &post, &data)?,
-        Greeting::Demo => demo::prepare(&app, &post).await?,
-    };
-    announce(address, greeting, &words);
+    match greeting {
+        Greeting::Operator(options) => {
+            let words = greet(&app, &post, (&data, &options))?;
+            announce(address, "");
+            if io::stderr().is_terminal() {
+                let _ = io::stderr().write_all(words.as_bytes());
+            }
+        }
+        Greeting::Demo => announce(address, &demo::prepare(&app, &post).await?),
+    }
     let mut workers = workers::start(&app, post, &stopped);
     tokio::spawn(async move {
         first_of(signals).await;
@@ -124,15 +130,11 @@ async fn bind(key: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr
 }
 
 /// Prints the one line that scripts wait for, and what else there is to say. That nobody reads it stops nothing.
-fn announce(address: SocketAddr, greeting: Greeting, words: &str) {
+fn announce(address: SocketAddr, words: &str) {
     tracing::info!(%address, "listening");
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "listening on http://{address}");
-    if greeting == Greeting::Demo {
-        let _ = out.write_all(words.as_bytes());
-    } else if io::stderr().is_terminal() {
-        let _ = io::stderr().write_all(words.as_bytes());
-    }
+    let _ = out.write_all(words.as_bytes());
     let _ = out.flush();
 }
 
@@ -140,7 +142,7 @@ fn announce(address: SocketAddr, greeting: Greeting, words: &str) {
 ///
 /// # Errors
 /// Where the database cannot be read.
-fn greet(app: &App, post: &Post, data: &Path) -> Result<String, Failure> {
+fn greet(app: &App, post: &Post, (data, options): (&Path, &str)) -> Result<String, Failure> {
     let mut words = format!(
         "\nGuildhall {} is at {}\n  data  {}\n  mail  {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -149,7 +151,9 @@ fn greet(app: &App, post: &Post, data: &Path) -> Result<String, Failure> {
         post.place(),
     );
     if users::list(&app.db, &Actor::system(), UserId(0), 1)?.is_empty() {
-        words.push_str("  next  guildhall user create --email you@example.org --verified --password-stdin\n");
+        words.push_str(&format!(
+            "  next  guildhall user create --email you@example.org --verified --password-stdin{options}\n"
+        ));
     }
     words.push_str("  stop  Ctrl-C\n\n");
     Ok(words)

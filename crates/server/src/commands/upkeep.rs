@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use guildhall_domain::Error;
 use guildhall_domain::authz::Actor;
 use guildhall_domain::check::findings;
 use guildhall_domain::clock::{Clock, Random};
@@ -16,6 +17,7 @@ use super::Failure;
 use super::folder::{self, Missing};
 use super::output::{Output, PIECE};
 use crate::config::{Config, Fault};
+use crate::mail::one_line;
 use crate::media::Media;
 use crate::tokens;
 
@@ -28,39 +30,53 @@ pub(super) enum SigningKeyCommand {
 pub(super) fn signing_key(config: &Config, out: Output, command: SigningKeyCommand) -> Result<(), Failure> {
     let SigningKeyCommand::Rotate = command;
     let folder = folder::keys_folder(config);
-    if !folder.exists() {
+    let is_there = folder.try_exists();
+    if !is_there.map_err(|error| Fault::new("data", format_args!("{}: {error}", folder.display())))? {
         return Err(Failure::new(format_args!("there are no keys in {}", folder.display())));
     }
     let kid = tokens::rotate(&folder, &Clock::system(), &Random::system()).map_err(Failure::new)?;
-    out.show(&json!({"kid": kid}), &kid);
-    Ok(())
+    out.show(&json!({"kid": kid}), &format!("new tokens are signed by key {kid}"))
 }
 
 pub(super) fn backup(config: &Config, out: Output, file: &Path) -> Result<(), Failure> {
     folder::open_database(config, Missing::Refuse)?.backup(&Actor::system(), file)?;
-    out.show(&json!({"file": file.to_string_lossy()}), &format!("{} is written", file.display()));
-    Ok(())
+    out.show(&json!({"file": file.to_string_lossy()}), &format!("{} is written", file.display()))
 }
 
 pub(super) fn check(config: &Config, out: Output) -> Result<ExitCode, Failure> {
-    let db = folder::open_database(config, Missing::Refuse)?;
-    let mut found = findings(&db, &Actor::system())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
-    found.extend(runtime.block_on(pictures(config, &db))?);
+    let mut found = Vec::new();
+    if let Some(db) = readable(folder::try_open_database(config, Missing::Refuse)?, &mut found)? {
+        let broken = readable(findings(&db, &Actor::system()), &mut found)?;
+        found.extend(broken.unwrap_or_default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
+        runtime.block_on(pictures(config, &db, &mut found))?;
+    }
     let text = if found.is_empty() { "nothing is wrong".into() } else { found.join("\n") };
-    out.show(&json!({"findings": found}), &text);
+    out.show(&json!({"findings": found}), &text)?;
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What is wrong with the pictures that organizations show. Where none shows one, nothing need be there to keep them.
-async fn pictures(config: &Config, db: &Db) -> Result<Vec<String>, Failure> {
+/// What was read; nothing where the database is too damaged for that, which is then among what is `found`.
+fn readable<T>(read: Result<T, Error>, found: &mut Vec<String>) -> Result<Option<T>, Failure> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(Error::Internal(why)) => {
+            found.push(one_line(&format!("the database is damaged: {why}")));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Adds what is wrong with the pictures that organizations show. Where none shows one, nothing need be there to keep them.
+async fn pictures(config: &Config, db: &Db, found: &mut Vec<String>) -> Result<(), Failure> {
     let mut media = None;
-    let mut found = Vec::new();
     let mut after = OrganizationId(0);
     loop {
-        let piece = organizations::all(db, &Actor::system(), after, PIECE)?;
-        let Some(last) = piece.last() else { return Ok(found) };
+        let read = organizations::all(db, &Actor::system(), after, PIECE);
+        let Some(piece) = readable(read, found)? else { return Ok(()) };
+        let Some(last) = piece.last() else { return Ok(()) };
         after = last.id;
         for (slug, name) in piece.iter().flat_map(shown_by) {
             let media = match &media {

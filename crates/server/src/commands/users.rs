@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use guildhall_domain::authz::Actor;
 use guildhall_domain::clock::Random;
 use guildhall_domain::credentials::password::{MAX_BYTES, Password, Weakness};
-use guildhall_domain::error::Conflict;
+use guildhall_domain::error::{self, Conflict};
 use guildhall_domain::id::UserId;
 use guildhall_domain::memberships::{self, OrganizationKey};
 use guildhall_domain::text::{Email, Name, NameError, PersonName, Username, UsernameError};
@@ -118,26 +118,26 @@ pub(super) fn user(config: &Config, out: Output, command: UserCommand) -> Result
                 let after = last.map_or(UserId(0), |user| user.id);
                 users::list(&db, &Actor::system(), after, PIECE).map_err(Failure::from)
             };
-            out.list("users", next, (shown, told))
+            out.list(("users", HEADER), next, (shown, told))
         }
         UserCommand::Disable { user, force } => {
             let db = folder::open_database(config, Missing::Refuse)?;
             let key = UserKey::Login(user);
             let user = match memberships::disable_user(&db, &Actor::system(), &key, force) {
                 Err(Error::Conflict(Conflict::LastInCharge)) => {
-                    let why = "an organization would be left without anybody in charge (--force disables it all the same)";
-                    return Err(Failure::new(why));
+                    let alone = memberships::led_alone(&db, &Actor::system(), &key)?.join(", ");
+                    return Err(Failure::new(format_args!(
+                        "nobody would be left in charge of {alone} (--force disables it all the same)"
+                    )));
                 }
                 other => other?,
             };
-            out.show(&shown(&user), &told(&user));
-            Ok(())
+            out.show(&shown(&user), &told(&user))
         }
         UserCommand::Enable { user } => {
             let db = folder::open_database(config, Missing::Refuse)?;
             let user = memberships::enable_user(&db, &Actor::system(), &UserKey::Login(user))?;
-            out.show(&shown(&user), &told(&user));
-            Ok(())
+            out.show(&shown(&user), &told(&user))
         }
     }
 }
@@ -158,8 +158,7 @@ fn create(config: &Config, out: Output, new: NewAccount) -> Result<(), Failure> 
     };
     let db = folder::open_database(config, Missing::Make)?;
     let user = users::create(&db, &Actor::system(), account, new.operator, new.verified)?;
-    out.show(&shown(&user), &told(&user));
-    Ok(())
+    out.show(&shown(&user), &told(&user))
 }
 
 /// All that comes, without the line's end behind it.
@@ -173,6 +172,9 @@ fn read_password(input: &mut impl Read) -> Result<Password, Failure> {
         .map_err(|error| Failure::new(format_args!("the password cannot be read: {error}")))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
+    if text.contains(['\n', '\r']) {
+        return Err(Failure::new("the password must be one line"));
+    }
     Password::chosen(text).map_err(|weakness| {
         Failure::new(match weakness {
             Weakness::TooShort => "the password has fewer than 8 characters",
@@ -185,14 +187,19 @@ fn read_password(input: &mut impl Read) -> Result<Password, Failure> {
 pub(super) fn token(config: &Config, out: Output, command: TokenCommand) -> Result<(), Failure> {
     let TokenCommand::Create { user, org } = command;
     let db = folder::open_database(config, Missing::Refuse)?;
-    let key = UserKey::Login(user);
+    let key = UserKey::Login(user.clone());
     refuse_disabled(&users::lookup(&db, &Actor::system(), &key)?)?;
     let keys = folder::open_keys(config, &db)?;
-    let org = org.map(OrganizationKey::Slug);
-    let session = organizations::create_session(&db, &Actor::system(), &key, org.as_ref())?;
+    let organization = org.clone().map(OrganizationKey::Slug);
+    let session = match organizations::create_session(&db, &Actor::system(), &key, organization.as_ref()) {
+        Err(Error::Missing(error::Missing::Member)) => {
+            let slug = org.unwrap_or_default();
+            return Err(Failure::new(format_args!("{user} is not a member of {slug}")));
+        }
+        other => other?,
+    };
     let (token, _) = app::token(&keys, db.random(), &session)?;
-    out.show(&json!({"token": token}), &token);
-    Ok(())
+    out.show(&json!({"token": token}), &token)
 }
 
 pub(super) fn key(config: &Config, out: Output, command: KeyCommand) -> Result<(), Failure> {
@@ -201,12 +208,11 @@ pub(super) fn key(config: &Config, out: Output, command: KeyCommand) -> Result<(
     let user = UserKey::Login(user);
     refuse_disabled(&users::lookup(&db, &Actor::system(), &user)?)?;
     let key = credentials::create_api_key(&db, &Actor::system(), &user)?;
-    out.show(&json!({"key": key}), &key);
-    Ok(())
+    out.show(&json!({"key": key}), &key)
 }
 
 /// A credential that does not count would look like one that does.
-fn refuse_disabled(user: &User) -> Result<(), Failure> {
+pub(super) fn refuse_disabled(user: &User) -> Result<(), Failure> {
     match user.disabled_at {
         Some(_) => Err(Failure::new("the account is disabled (see guildhall user enable)")),
         None => Ok(()),
@@ -225,6 +231,9 @@ fn shown(user: &User) -> Value {
         "disabled": user.disabled_at.is_some(),
     })
 }
+
+/// What stands in the columns of [`told`].
+const HEADER: &str = "NUMBER\tUSERNAME\tEMAIL\tNAME\tMARKS";
 
 fn told(user: &User) -> String {
     let marks = [
@@ -253,6 +262,8 @@ mod tests {
         }
         for (text, why) in [
             ("", "the password has fewer than 8 characters"),
+            ("opensesame\n42\n", "the password must be one line"),
+            ("opensesame\r42", "the password must be one line"),
             ("password1\n", "the password is one of the first that anybody tries"),
             (&"x1y2z3".repeat(1_000), "the password is longer than 1,024 bytes"),
         ] {

@@ -11,7 +11,7 @@ use guildhall_domain::organizations::{self, Changes, Patch};
 use serde_json::{Value, json};
 
 use crate::harness::Folder;
-use crate::process::{Done, Server, guildhall, json, on, run, token, user};
+use crate::process::{Done, Server, guildhall, json, on, run, skip, token, user};
 
 fn with_password(data: &Path, arguments: &[&str], password: &str) -> Done {
     let data = ["--password-stdin", "--data", data.to_str().unwrap()];
@@ -58,7 +58,8 @@ fn accounts() {
     assert_eq!(json(data, &["user", "enable", "ANA"]), person(false));
     assert_eq!(
         on(data, &["user", "list"]).out,
-        "1\tana\tAna@example.com\tAna B\tverified,operator\n2\tben@example.com\tben@example.com\t\t-\n"
+        "NUMBER\tUSERNAME\tEMAIL\tNAME\tMARKS\n\
+         1\tana\tAna@example.com\tAna B\tverified,operator\n2\tben@example.com\tben@example.com\t\t-\n"
     );
 
     on(data, &["user", "create", "--email", "ana@EXAMPLE.com"])
@@ -72,10 +73,13 @@ fn accounts() {
         .failed(2, "the following required arguments were not provided: --email <E> (see guildhall --help)");
     with_password(data, &["user", "create", "--email", "d@example.com"], "short")
         .failed(1, "the password has fewer than 8 characters");
+    with_password(data, &["user", "create", "--email", "d@example.com"], "opensesame\n42\n")
+        .failed(1, "the password must be one line");
     assert_eq!(json(data, &["user", "list"])["users"].as_array().unwrap().len(), 2);
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told command by command")]
 fn organizations_and_members() {
     let folder = Folder::new();
     let data = &folder.0;
@@ -110,6 +114,12 @@ fn organizations_and_members() {
     let planned = json(data, &["org", "plan", "hall", "--plan", "tin", "--attendees", "0"]);
     assert_eq!((&planned["plan"], &planned["attendees"]), (&json!("tin"), &json!(0)));
     assert_eq!(json(data, &["org", "list"]), json!({"organizations": [tea, planned]}));
+    assert_eq!(
+        on(data, &["org", "list"]).out,
+        "NUMBER\tSLUG\tNAME\tVISIBILITY\tJOINING\tARCHIVED\tPLAN\tATTENDEES\n\
+         1\ttea-cake\tTea & Cake\tprivate\tinvite\tno\torganization\t20\n\
+         2\thall\tHall\tpublic\topen\tno\ttin\t0\n"
+    );
 
     let add = |slug: &str, rest: &[&str]| on(data, &[&["member", "add", slug], rest].concat());
     let added = json(data, &["member", "add", "hall", "ana", "--role", "admin", "--state", "suspended"]);
@@ -134,6 +144,10 @@ fn organizations_and_members() {
     create(&["--slug", "A B"])
         .failed(2, "invalid value 'A B' for '--slug <S>': not a slug such as a-b (see guildhall --help)");
     create(&["--visibility", "public"]).failed(1, "a public organization has that name");
+    user(data, "dan");
+    json(data, &["user", "disable", "dan"]);
+    on(data, &["org", "create", "--name", "Den", "--owner", "dan"])
+        .failed(1, "the account is disabled (see guildhall user enable)");
     on(data, &["org", "plan", "none", "--plan", "tin", "--attendees", "0"]).failed(1, "no such organization");
 }
 
@@ -148,6 +162,10 @@ fn credentials() {
     assert_eq!(made.as_object().unwrap().len(), 1);
     assert!(is_hex(&json(data, &["key", "create", "--user", "ana"])["key"], 64));
     assert!(is_hex(&json(data, &["signing-key", "rotate"])["kid"], 16));
+    let rotated = on(data, &["signing-key", "rotate"]).out;
+    assert!(rotated.starts_with("new tokens are signed by key "), "{rotated}");
+    user(data, "ben");
+    on(data, &["token", "create", "--user", "ben", "--org", "tea"]).failed(1, "ben is not a member of tea");
     on(data, &["token", "create", "--user", "ana", "--org", "none"]).failed(1, "no such organization");
     on(data, &["token", "create", "--user", "eve"]).failed(1, "no such account");
     json(data, &["user", "disable", "ana", "--force"]);
@@ -205,7 +223,7 @@ fn check_finds_what_is_wrong() {
     user(data, "ana");
     json(data, &["org", "create", "--name", "Tea", "--owner", "ana"]);
     assert_eq!(on(data, &["check"]).out, "nothing is wrong\n");
-    let why = "an organization would be left without anybody in charge (--force disables it all the same)";
+    let why = "nobody would be left in charge of tea (--force disables it all the same)";
     on(data, &["user", "disable", "ana"]).failed(1, why);
     json(data, &["user", "disable", "ana", "--force"]);
 
@@ -231,8 +249,130 @@ fn a_file_that_is_no_database_is_told() {
     let folder = Folder::new();
     let file = folder.0.join("guildhall.db");
     std::fs::write(&file, "not a database, and long enough to have a header".repeat(100)).unwrap();
-    let done = on(&folder.0, &["check"]);
-    assert_eq!((done.code, done.out.as_str(), done.err.lines().count()), (1, "", 1), "{done:?}");
-    assert!(done.err.contains(&file.display().to_string()), "{done:?}");
+    let why = format!("database: {} is not an SQLite database; restore a backup", file.display());
+    on(&folder.0, &["check"]).failed(1, &why);
+    on(&folder.0, &["serve", "--listen", "127.0.0.1:0", "--log", "off"]).failed(1, &why);
     assert_eq!(run(&["--version"]).out, format!("guildhall {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_database_without_our_tables_stays_as_it_is() {
+    let folder = Folder::new();
+    let file = folder.0.join("guildhall.db");
+    std::fs::write(&file, "").unwrap();
+    for command in [&["check"][..], &["user", "list"], &["org", "list"], &["key", "create", "--user", "ana"]]
+    {
+        on(&folder.0, command).failed(1, &format!("database: {} is empty", file.display()));
+    }
+    assert_eq!(folder.0.read_dir().unwrap().count(), 1);
+    assert_eq!(file.metadata().unwrap().len(), 0);
+    // Another program's, which is none of ours to add to.
+    rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE zebra (x)").unwrap();
+    let before = std::fs::read(&file).unwrap();
+    on(&folder.0, &["check"]).failed(1, &format!("database: {} is another program's", file.display()));
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn damage_is_a_finding() {
+    let folder = Folder::new();
+    let data = &folder.0;
+    user(data, "ana");
+    let file = data.join("guildhall.db");
+    let whole = std::fs::read(&file).unwrap();
+    // The page that lists the tables, all pages behind it, and the end of the file.
+    let garbage = |from: usize| [&whole[..from], &vec![0xA5; whole.len() - from][..]].concat();
+    for damaged in [garbage(100), garbage(4096), whole[..whole.len() - 3 * 4096].to_vec()] {
+        std::fs::write(&file, damaged).unwrap();
+        let done = on(data, &["check", "--json"]);
+        assert_eq!((done.code, done.err.as_str()), (1, ""), "{done:?}");
+        let told: Value = serde_json::from_str(&done.out).unwrap();
+        let findings = told["findings"].as_array().unwrap();
+        assert!(!findings.is_empty(), "{told}");
+        let lines: String = findings.iter().map(|line| format!("{}\n", line.as_str().unwrap())).collect();
+        let done = on(data, &["check"]);
+        assert_eq!((done.code, done.out, done.err.as_str()), (1, lines, ""));
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let folder = Folder::new();
+    user(&folder.0, "ana");
+    for (command, is_json) in
+        [(["user", "list"], false), (["user", "list"], true), (["check", "--data"], false)]
+    {
+        let mut command = guildhall(&command);
+        if command.get_args().last() != Some("--data".as_ref()) {
+            command.arg("--data");
+        }
+        command.arg(&folder.0).args(is_json.then_some("--json"));
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let done: Done = command.stdout(full).stderr(Stdio::piped()).output().unwrap().into();
+        done.failed(1, "cannot write the answer: No space left on device (os error 28)");
+    }
+}
+
+#[test]
+fn a_group_of_commands_alone_names_them() {
+    for (group, commands) in [
+        ("org", "create, list or plan"),
+        ("user", "create, list, disable or enable"),
+        ("member", "add"),
+        ("signing-key", "rotate"),
+    ] {
+        let line = format!("{group}: a command is missing: {commands} (see guildhall {group} --help)");
+        run(&[group]).failed(2, &line);
+    }
+    let help = run(&["help", "org"]);
+    assert_eq!((help.code, help.out), (0, run(&["org", "--help"]).out));
+}
+
+#[test]
+fn a_new_data_folder_is_told_beside_the_answer() {
+    let folder = Folder::new();
+    let data = folder.0.join("data");
+    let create =
+        |name: &str| on(&data, &["user", "create", "--json", "--email", &format!("{name}@example.com")]);
+    let first = create("ana");
+    assert_eq!(first.json()["number"], 1);
+    assert_eq!(first.err, format!("made data folder {}\n", data.display()));
+    assert_eq!(create("ben").err, "");
+    let file = data.join("guildhall.db");
+    on(&file, &["user", "create", "--email", "c@example.com"])
+        .failed(2, &format!("data: {} is not a folder", file.display()));
+}
+
+#[test]
+fn a_token_is_for_the_first_organization_by_joining() {
+    let folder = Folder::new();
+    let data = &folder.0;
+    let server = Server::start(data, &[]);
+    user(data, "ana");
+    for name in ["Tea", "Hall"] {
+        json(data, &["org", "create", "--name", name, "--owner", "ana"]);
+    }
+    assert_eq!(server.call("GET", "/api/org", &token(data, "ana"), "").0, 200);
+    server.stop();
+}
+
+/// A command as a person who has no right on what the tests own; nothing where the tests cannot become somebody else.
+fn as_nobody(arguments: &[&str]) -> Option<Done> {
+    let mut command = guildhall(arguments);
+    std::os::unix::process::CommandExt::uid(&mut command, 65534);
+    Some(command.output().ok()?.into())
+}
+
+#[test]
+fn what_may_not_be_read_is_told_as_such() {
+    let folder = Folder::new();
+    user(&folder.0, "ana");
+    let data = folder.0.to_str().unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--log", "off", "--data", data];
+    for command in [&["user", "list", "--data", data][..], &["check", "--data", data], &serve] {
+        let Some(done) = as_nobody(command) else { return skip("only root can become another user") };
+        assert_eq!((done.code, done.out.as_str(), done.err.lines().count()), (2, "", 1), "{done:?}");
+        assert!(done.err.starts_with(&format!("guildhall: data: {data}")), "{done:?}");
+        assert!(done.err.ends_with(": Permission denied (os error 13)\n"), "{done:?}");
+    }
 }

@@ -167,13 +167,15 @@ fn a_slash_at_the_end_of_the_public_url_is_dropped() {
 }
 
 /// A line of a file, and what is told about it.
-const FAULTS: [(&str, &str); 31] = [
+const FAULTS: [(&str, &str); 33] = [
     ("listen = \"3010\"", "listen: \"3010\" is not an address and port such as 127.0.0.1:3010"),
     ("listen = true", "listen: not a text or number"),
     ("data = \"\"", "data: must not be empty"),
-    ("database = \"mysql://u:p@h\"", "database: expected sqlite:PATH or postgres://…"),
-    ("database = \"sqlite:\"", "database: expected sqlite:PATH or postgres://…"),
-    ("database = \"postgres://u:p@h/db\"", "database: this build cannot use PostgreSQL; use sqlite:PATH"),
+    ("database = \"mysql://u:p@h\"", "database: expected sqlite:PATH"),
+    ("database = \"mysql:\"", "database: expected sqlite:PATH"),
+    ("oauth_clients = { app = \"\" }", "oauth_clients.app: must not be empty"),
+    ("database = \"sqlite:\"", "database: expected sqlite:PATH"),
+    ("database = \"postgres://u:p@h/db\"", "database: this build has no PostgreSQL; use sqlite:PATH"),
     ("public-url = \"hall.example\"", "public-url: not an http:// or https:// URL"),
     ("public_url = \"ftp://hall.example\"", "public-url: not an http:// or https:// URL"),
     ("public_url = \"https://u:p@hall.example\"", "public-url: not an http:// or https:// URL"),
@@ -182,7 +184,7 @@ const FAULTS: [(&str, &str); 31] = [
     ("limits = \"maybe\"", "limits: \"maybe\" is neither on nor off"),
     ("limits = false", "limits: not a text or number"),
     ("log = \"\"", "log: must not be empty"),
-    ("mail_from = \"nobody\"", "mail_from: no sender address: Invalid input"),
+    ("mail_from = \"nobody\"", "mail_from: not a sender such as Guildhall <hall@example.org>"),
     ("return_to = \"javascript:alert(1)\"", "return_to: not an http:// or https:// URL"),
     ("token_issuer = \"\"", "token_issuer: must not be empty"),
     (
@@ -229,8 +231,12 @@ fn the_program_tells_a_fault_in_one_line_and_exits_with_2() {
     serve(&["serve", "--limits", "2"]).failed(2, "limits: \"2\" is neither on nor off (from --limits)");
     serve(&["--config", "/nowhere.toml"])
         .failed(2, "config: /nowhere.toml: No such file or directory (os error 2) (from --config)");
-    serve(&["--listen", "0.0.0.0:0"])
-        .failed(2, "public-url: must be given where listen (0.0.0.0:0) is not a loopback address");
+    serve(&["--config", ""]).failed(2, "config: must not be empty (from --config)");
+    serve(&["--listen", "0.0.0.0:0"]).failed(
+        2,
+        "public-url: must be given where listen (0.0.0.0:0) is not a loopback address, \
+         for example --public-url https://hall.example.org",
+    );
     serve(&["--log", "loud=7"]).failed(
         2,
         "log: \"loud=7\" is no log filter: error parsing level filter: expected one of \"off\", \"error\", \
@@ -241,11 +247,13 @@ fn the_program_tells_a_fault_in_one_line_and_exits_with_2() {
     let listen = ["--listen", "127.0.0.1:0"];
     let told =
         |options: &[&str], code, line: &str| serve(&[&listen[..], options].concat()).failed(code, line);
-    told(
-        &["--log", "off", "--mail", "pop3://x"],
-        2,
-        "mail: a mail URL starts with dir:, smtp://, smtps:// or smtp+plain://",
-    );
+    for url in ["pop3://x", "foo", "bad:"] {
+        told(
+            &["--log", "off", "--mail", url],
+            2,
+            "mail: expected dir:PATH, smtp://…, smtps://… or smtp+plain://…",
+        );
+    }
     told(&["--log", "off", "--media", "ftp://x"], 2, "media: expected dir:PATH or s3://bucket/prefix");
     told(&["--bogus"], 2, "unexpected argument '--bogus' found (see guildhall --help)");
     let issuers = file(&folder, "[[issuers]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"/nowhere.json\"");
@@ -256,6 +264,20 @@ fn the_program_tells_a_fault_in_one_line_and_exits_with_2() {
     let mut command = guildhall(&["--data", data]);
     let done: crate::process::Done = command.env("GUILDHALL_LISTEN", "x").output().unwrap().into();
     done.failed(2, "listen: \"x\" is not an address and port such as 127.0.0.1:3010 (from GUILDHALL_LISTEN)");
+}
+
+#[test]
+fn the_options_that_say_where_the_data_is_can_be_typed_again() {
+    let given = |value: &str| Some(value.to_owned());
+    let options = Options {
+        data: given("/srv/it's here"),
+        database: given("sqlite:/srv/a.db"),
+        listen: given("127.0.0.1:1"),
+        ..Options::default()
+    };
+    assert_eq!(options.whereabouts(), r" --data '/srv/it'\''s here' --database sqlite:/srv/a.db");
+    assert_eq!(Options::default().whereabouts(), "");
+    assert_eq!(Options { config: given(""), ..Options::default() }.whereabouts(), " --config ''");
 }
 
 #[test]

@@ -261,7 +261,11 @@ impl Model {
             return refuse("Missing(User)");
         }
         let belongs = |id| self.own(user).any(|(organization, _)| organization.id == id);
-        if organization.is_none_or(belongs) { Ok(String::new()) } else { refuse("Missing(Organization)") }
+        match organization {
+            Some(id) if !self.organizations.contains_key(&id) => refuse("Missing(Organization)"),
+            Some(id) if !belongs(id) => refuse("Missing(Member)"),
+            _ => Ok(String::new()),
+        }
     }
 
     pub(crate) fn mine(&self, who: Who) -> Told {
