@@ -313,3 +313,59 @@ fn what_is_taken_away_is_gone_when_that_is_answered() {
         }
     }
 }
+
+/// A request that was let in does not act any more once what it came with has ended: what it made would outlive that.
+#[test]
+fn what_is_on_its_way_when_a_credential_ends_does_not_arrive() {
+    let house = house();
+    house.user("ana");
+    house.organization("acme", "ana");
+    let refuses = |late: &Actor| {
+        let unauthenticated = |answer: Result<()>| matches!(answer, Err(Error::Unauthenticated));
+        let named = NewOrganization::named(Name::parse("Late").unwrap());
+        assert!(unauthenticated(organizations::switch(house.db(), late, &at("acme")).map(drop)));
+        assert!(unauthenticated(credentials::replace_api_key(house.db(), late).map(drop)));
+        assert!(unauthenticated(organizations::create(house.db(), late, named, Terms::default()).map(drop)));
+        assert!(unauthenticated(memberships::leave(house.db(), late, &at("acme")).map(drop)));
+    };
+    let by_session = house.acting("ana");
+    credentials::log_out(house.db(), &by_session).unwrap();
+    refuses(&by_session);
+    let by_key = credentials::by_api_key(house.db(), &house.api_key("ana")).unwrap().unwrap().actor;
+    house.api_key("ana");
+    refuses(&by_key);
+    let of_disabled = house.acting("ana");
+    house.disable("ana");
+    memberships::enable_user(house.db(), &Actor::system(), &login("ana")).unwrap();
+    refuses(&of_disabled);
+}
+
+/// Who was taken out does not come back by an invitation that still lies about.
+#[test]
+fn an_open_invitation_ends_with_the_membership_of_the_invited() {
+    let house = house();
+    for name in ["ana", "bob"] {
+        house.user(name);
+    }
+    house.organization("acme", "ana");
+    let email = Email::parse("bob@example.com").unwrap();
+    let new = NewInvitations {
+        emails: vec![email],
+        role: Role::Member,
+        lasts: std::time::Duration::from_secs(3600),
+        send: false,
+        refuse_members: true,
+    };
+    let ana = house.acting("ana");
+    let token =
+        invitations::create(house.db(), &ana, &at("acme"), new, &house.app.secrets).unwrap().remove(0).token;
+    memberships::add(house.db(), &ana, &at("acme"), &login("bob"), Grant::Member).unwrap();
+    let removal = Removal {
+        user: login("bob"),
+        among: Among::Members,
+        permission: Permission::RemoveMembers,
+        own: Own::Refused,
+    };
+    memberships::remove(house.db(), &ana, &at("acme"), &removal).unwrap();
+    assert!(invitations::accept(house.db(), &house.acting("bob"), &token).is_err());
+}

@@ -185,10 +185,11 @@ fn a_trusted_issuers_user_is_never_joined_to_an_account_by_address() {
     assert_eq!(second.email.as_deref(), Some("new@example.com"));
     assert_eq!(of(identity("2", "other@example.com")).id, second.id, "the subject is who they are");
     assert_eq!(of(identity("3", "new@example.com")).email, None);
-    // A username that looks like the address counts as the address.
+    // Nobody can keep an address from its owner by taking it for a username.
     let named = users::Changes { username: Username::parse("x@y.org").ok(), ..users::Changes::default() };
-    users::update(house.db(), &house.acting("ben"), named, &house.app.secrets).unwrap();
-    assert_eq!(of(identity("4", "x@y.org")).email, None);
+    let answer = users::update(house.db(), &house.acting("ben"), named, &house.app.secrets);
+    assert_eq!(refused(answer), "Conflict(UsernameTaken)");
+    assert_eq!(of(identity("4", "x@y.org")).email.as_deref(), Some("x@y.org"));
 }
 
 #[test]
