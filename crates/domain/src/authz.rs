@@ -50,7 +50,10 @@ pub enum Credential {
         from_api_key: bool,
     },
     /// The account's API key.
-    ApiKey,
+    ApiKey {
+        /// SHA-256 of the key.
+        hash: String,
+    },
     /// A token of a trusted issuer, and when it ends.
     Issued {
         /// SHA-256 of the token.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::acting::write_as;
 use crate::activity::{self, About};
 use crate::authz::{Actor, Credential, Scope};
 use crate::clock::{Timestamp, sha256_hex};
@@ -89,12 +90,13 @@ fn session(db: &Db, id: &str, kind: &str) -> Result<Result<Authenticated, Refuse
 pub fn by_api_key(db: &Db, key: &str) -> Result<Result<Authenticated, Refused>> {
     let sql = "SELECT u.id, u.confirmed_at, u.seen_at FROM api_keys k JOIN users u ON u.id = k.user_id
                WHERE k.hash = $1 AND u.disabled_at IS NULL";
+    let hash = sha256_hex(key);
     let found = db.read(|tx| {
-        tx.row(sql, &[(&sha256_hex(key)).into()], |row| {
+        tx.row(sql, &[(&hash).into()], |row| {
             let (user, confirmed) = (UserId(row.int()?), row.opt_time()?.is_some());
             let is_to_be_seen = users::is_to_be_seen(row.opt_time()?, tx.now);
             Ok(Authenticated {
-                actor: Actor::user(user, Scope::Write, Credential::ApiKey, confirmed),
+                actor: Actor::user(user, Scope::Write, Credential::ApiKey { hash: hash.clone() }, confirmed),
                 is_to_be_seen,
             })
         })
@@ -112,7 +114,8 @@ pub fn by_issued_token(
     token: &str,
     expires_at: Timestamp,
 ) -> Result<Result<Authenticated, Refused>> {
-    let hash = sha256_hex(token);
+    // Without its signature, which for some algorithms can be written in more than one way.
+    let hash = sha256_hex(token.rsplit_once('.').map_or(token, |(signed, _)| signed));
     let sql = "SELECT u.confirmed_at, u.seen_at FROM users u
                WHERE u.id = $1 AND u.disabled_at IS NULL AND NOT EXISTS (SELECT 1 FROM ended_tokens e WHERE e.hash = $2)";
     let found = db.read(|tx| {
@@ -205,7 +208,7 @@ pub(crate) fn derive_session(
     let (expires_at, from_api_key) = match actor.credential() {
         Credential::Session { expires_at, from_api_key, .. } => (longest.min(*expires_at), *from_api_key),
         Credential::Issued { expires_at, .. } => (longest.min(*expires_at), false),
-        Credential::ApiKey => (longest, true),
+        Credential::ApiKey { .. } => (longest, true),
         Credential::None => (longest, false),
     };
     let new = NewSession {
@@ -225,13 +228,12 @@ pub(crate) fn derive_session(
 /// [`Error::Unauthenticated`].
 pub fn log_out(db: &Db, actor: &Actor) -> Result<()> {
     let user = actor.require_user()?;
-    let actor = actor.clone();
-    db.write(move |tx| {
+    write_as(db, actor, move |tx, actor| {
         match actor.credential() {
             Credential::Session { id, .. } => {
                 tx.run("DELETE FROM sessions WHERE id = $1 AND user_id = $2", &[id.into(), user.into()])?;
             }
-            Credential::ApiKey => end_api_key(tx, user)?,
+            Credential::ApiKey { .. } => end_api_key(tx, user)?,
             Credential::Issued { hash, expires_at } => {
                 tx.run(
                     "INSERT INTO ended_tokens (hash, expires_at) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING",
@@ -240,7 +242,7 @@ pub fn log_out(db: &Db, actor: &Actor) -> Result<()> {
             }
             Credential::None => {}
         }
-        activity::record(tx, &actor, "session.end", &About::user(user))
+        activity::record(tx, actor, "session.end", &About::user(user))
     })
 }
 
@@ -271,8 +273,7 @@ fn end_links(tx: &WriteTx<'_>, user: UserId) -> Result<()> {
 /// [`Error::Unauthenticated`], [`Denied::Scope`].
 pub fn replace_api_key(db: &Db, actor: &Actor) -> Result<String> {
     let user = actor.require_writer()?;
-    let actor = actor.clone();
-    db.write(move |tx| insert_api_key(tx, &actor, user))
+    write_as(db, actor, move |tx, actor| insert_api_key(tx, actor, user))
 }
 
 /// Makes an account's API key, as an operator does.
@@ -455,15 +456,14 @@ pub fn reset_password(db: &Db, token: &str, password_hash: String) -> Result<Use
 /// [`Error::Unauthenticated`], [`Denied::Scope`].
 pub fn change_password(db: &Db, actor: &Actor, password_hash: String) -> Result<()> {
     let user = actor.require_writer()?;
-    let actor = actor.clone();
-    db.write(move |tx| {
+    write_as(db, actor, move |tx, actor| {
         set_password(tx, user, &password_hash)?;
         let own = match actor.credential() {
             Credential::Session { id, .. } => id.as_str(),
             _ => "",
         };
         tx.run("DELETE FROM sessions WHERE user_id = $1 AND id <> $2", &[user.into(), own.into()])?;
-        activity::record(tx, &actor, "user.change-password", &About::user(user))
+        activity::record(tx, actor, "user.change-password", &About::user(user))
     })
 }
 

@@ -1,12 +1,13 @@
 //! The database: a read sees one state, a write happens whole or not at all and is durable when it is answered.
 //!
-//! Everything that takes a [`Tx`] or a [`WriteTx`] is private to this crate: nobody outside can open a transaction, only
+//! Everything that takes a `Tx` or a `WriteTx` is private to this crate: nobody outside can open a transaction, only
 //! call an operation that checks its own permission inside one.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::authz::Actor;
 use crate::clock::{Clock, Random, Timestamp};
 use crate::error::{Error, Result};
 use crate::id::{EventId, OrganizationId, UserId};
@@ -109,7 +110,11 @@ impl Db {
     }
 
     /// Writes a consistent copy of the whole database to `file`, which must not exist, while others go on.
-    pub fn backup(&self, file: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// For all but the system; [`Error::Unavailable`] where it cannot be written.
+    pub fn backup(&self, actor: &Actor, file: &Path) -> Result<()> {
+        actor.require_system()?;
         match &self.0.engine {
             Engine::Sqlite(sqlite) => sqlite.backup(file),
         }
@@ -240,6 +245,13 @@ fn bind(statement: &mut rusqlite::CachedStatement<'_>, values: &[Value<'_>]) -> 
         "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14", "$15",
         "$16", "$17", "$18", "$19", "$20",
     ];
+    if statement.parameter_count() != values.len() {
+        return Err(Error::Internal(format!(
+            "{} values for {} places",
+            values.len(),
+            statement.parameter_count()
+        )));
+    }
     for (name, value) in NAMES.iter().zip(values) {
         let unknown = || Error::Internal(format!("a statement has no {name}"));
         let index = statement.parameter_index(name)?.ok_or_else(unknown)?;

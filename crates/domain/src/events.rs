@@ -1,5 +1,6 @@
 //! Events of an organization: who presents and who comes.
 
+use crate::acting::write_as;
 use crate::activity::{self, About};
 use crate::authz::{Actor, Permission};
 use crate::clock::Timestamp;
@@ -65,9 +66,9 @@ impl From<Error> for Refusal {
 /// # Errors
 /// [`Missing::Organization`], what [`memberships::may`] refuses, [`Refusal::PresenterIsNoMember`].
 pub fn create(db: &Db, actor: &Actor, at: &At, new: NewEvent) -> Result<EventId, Refusal> {
-    let (actor, at) = (actor.clone(), at.clone());
-    let made = db.write(move |tx| {
-        let (found, _) = require(tx, &actor, &at, Permission::ManageEvents)?;
+    let at = at.clone();
+    let made = write_as(db, actor, move |tx, actor| {
+        let (found, _) = require(tx, actor, &at, Permission::ManageEvents)?;
         let presenters = match members(tx, found.id, &new.presenters)? {
             Ok(presenters) => presenters,
             Err(stranger) => return Ok(Err(stranger)),
@@ -87,7 +88,7 @@ pub fn create(db: &Db, actor: &Actor, at: &At, new: NewEvent) -> Result<EventId,
             ],
         )?;
         set_presenters(tx, (found.id, id), &presenters)?;
-        activity::record(tx, &actor, "event.create", &About::organization(found.id))?;
+        activity::record(tx, actor, "event.create", &About::organization(found.id))?;
         Ok(Ok(id))
     });
     made?.map_err(Refusal::PresenterIsNoMember)
@@ -311,9 +312,8 @@ pub struct Changes {
 /// # Errors
 /// [`Missing::Event`]; [`Denied::Scope`], [`Denied::Role`], [`Denied::Archived`]; [`Refusal::PresenterIsNoMember`].
 pub fn update(db: &Db, actor: &Actor, event: EventId, sight: Sight, changes: Changes) -> Result<(), Refusal> {
-    let actor = actor.clone();
-    let done = db.write(move |tx| {
-        let found = require_change(tx, &actor, event, sight)?;
+    let done = write_as(db, actor, move |tx, actor| {
+        let found = require_change(tx, actor, event, sight)?;
         if let Some(presenters) = &changes.presenters {
             match members(tx, found.id, presenters)? {
                 Ok(presenters) => set_presenters(tx, (found.id, event), &presenters)?,
@@ -321,7 +321,7 @@ pub fn update(db: &Db, actor: &Actor, event: EventId, sight: Sight, changes: Cha
             }
         }
         apply(tx, (found.id, event), &changes)?;
-        activity::record(tx, &actor, "event.update", &About::organization(found.id))?;
+        activity::record(tx, actor, "event.update", &About::organization(found.id))?;
         Ok(Ok(()))
     });
     done?.map_err(Refusal::PresenterIsNoMember)
@@ -381,14 +381,13 @@ pub fn may_change(db: &Db, actor: &Actor, event: EventId, sight: Sight) -> Resul
 /// # Errors
 /// [`Missing::Event`]; [`Denied::Scope`], [`Denied::Role`], [`Denied::Archived`].
 pub fn delete(db: &Db, actor: &Actor, event: EventId, sight: Sight) -> Result<()> {
-    let actor = actor.clone();
-    db.write(move |tx| {
-        let found = require_change(tx, &actor, event, sight)?;
+    write_as(db, actor, move |tx, actor| {
+        let found = require_change(tx, actor, event, sight)?;
         tx.run(
             "DELETE FROM events WHERE organization_id = $1 AND id = $2",
             &[found.id.into(), event.into()],
         )?;
-        activity::record(tx, &actor, "event.delete", &About::organization(found.id))
+        activity::record(tx, actor, "event.delete", &About::organization(found.id))
     })
 }
 
@@ -399,10 +398,9 @@ pub fn delete(db: &Db, actor: &Actor, event: EventId, sight: Sight) -> Result<()
 /// [`Conflict::AlreadyAttending`], [`Conflict::NotAttending`].
 pub fn attend(db: &Db, actor: &Actor, event: EventId, sight: Sight, comes: bool) -> Result<(String, String)> {
     let user = actor.require_user()?;
-    let actor = actor.clone();
-    db.write(move |tx| {
-        let (_, found) = place(tx, &actor, event, sight)?;
-        found.require(&actor, sight, Permission::AttendEvents)?;
+    write_as(db, actor, move |tx, actor| {
+        let (_, found) = place(tx, actor, event, sight)?;
+        found.require(actor, sight, Permission::AttendEvents)?;
         if comes {
             if add_person(tx, (found.id, event), (user, Part::Attendee), tx.now)? == 0 {
                 return Err(Conflict::AlreadyAttending.into());
@@ -414,7 +412,8 @@ pub fn attend(db: &Db, actor: &Actor, event: EventId, sight: Sight, comes: bool)
                 return Err(Conflict::NotAttending.into());
             }
         }
-        activity::record(tx, &actor, "event.attend", &About::member(found.id, user))?;
+        let action = if comes { "event.attend" } else { "event.leave" };
+        activity::record(tx, actor, action, &About::member(found.id, user))?;
         let sql = "SELECT name FROM events WHERE organization_id = $1 AND id = $2";
         let name = tx.row(sql, &[found.id.into(), event.into()], |row| row.text())?.ok_or(Missing::Event)?;
         Ok((users::get(tx, user)?.display_name(), name))

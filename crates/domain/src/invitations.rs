@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use crate::acting::write_as;
 use crate::activity::{self, About};
 use crate::authz::{Actor, Permission, Role, State, allows};
 use crate::clock::{Timestamp, sha256_hex};
@@ -78,11 +79,11 @@ pub fn create(
     secrets: &Secrets,
 ) -> Result<Vec<Invited>, Refusal> {
     let permission = permission_to_invite(new.role);
-    let (actor, at, secrets, limit) = (actor.clone(), at.clone(), secrets.clone(), db.invitations_per_day());
+    let (at, secrets, limit) = (at.clone(), secrets.clone(), db.invitations_per_day());
     let mut named = HashSet::new();
     new.emails.retain(|email| named.insert(email.key()));
-    let made = db.write(move |tx| {
-        let (found, _) = require(tx, &actor, &at, permission)?;
+    let made = write_as(db, actor, move |tx, actor| {
+        let (found, _) = require(tx, actor, &at, permission)?;
         if new.refuse_members {
             for email in &new.emails {
                 if is_member(tx, found.id, email)? {
@@ -100,7 +101,7 @@ pub fn create(
         let mut invited = Vec::with_capacity(new.emails.len());
         for email in &new.emails {
             invited.push(invite(tx, &place, email, &new, &secrets)?);
-            activity::record(tx, &actor, "invitation.create", &About::organization(found.id))?;
+            activity::record(tx, actor, "invitation.create", &About::organization(found.id))?;
         }
         Ok(Ok(invited))
     });
@@ -190,14 +191,14 @@ fn invite(
 /// # Errors
 /// [`Missing::Organization`], what [`crate::memberships::may`] refuses.
 pub fn revoke(db: &Db, actor: &Actor, at: &At, email: &Email) -> Result<()> {
-    let (actor, at, email) = (actor.clone(), at.clone(), email.clone());
-    db.write(move |tx| {
-        let (found, _) = require(tx, &actor, &at, Permission::AddMembers)?;
+    let (at, email) = (at.clone(), email.clone());
+    write_as(db, actor, move |tx, actor| {
+        let (found, _) = require(tx, actor, &at, Permission::AddMembers)?;
         tx.run(
             "DELETE FROM invitations WHERE organization_id = $1 AND email_key = $2 AND accepted_at IS NULL",
             &[found.id.into(), (&email.key()).into()],
         )?;
-        activity::record(tx, &actor, "invitation.revoke", &About::organization(found.id))
+        activity::record(tx, actor, "invitation.revoke", &About::organization(found.id))
     })
 }
 
@@ -340,10 +341,10 @@ pub fn look_at(db: &Db, token: &str) -> Result<Invitation> {
 /// [`Missing::Member`] where an owner-to-be has not joined yet.
 pub fn accept(db: &Db, actor: &Actor, token: &str) -> Result<Invitation> {
     let user = actor.require_writer()?;
-    let (actor, token) = (actor.clone(), token.to_owned());
-    db.write(move |tx| {
+    let token = token.to_owned();
+    write_as(db, actor, move |tx, actor| {
         let user = users::get(tx, user)?;
-        accept_in(tx, &actor, &user, &token)
+        accept_in(tx, actor, &user, &token)
     })
 }
 

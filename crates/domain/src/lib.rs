@@ -13,6 +13,7 @@ pub mod db;
 
 pub mod authz;
 
+mod acting;
 mod activity;
 pub mod outbox;
 

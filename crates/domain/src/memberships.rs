@@ -1,6 +1,6 @@
 //! Who belongs to an organization, as what, and the rules that every change of it keeps.
 //!
-//! Every operation on an organization passes [`require`], inside the transaction that acts on what it answers.
+//! Every operation on an organization passes `require`, inside the transaction that acts on what it answers.
 
 use crate::activity::{self, About};
 use crate::authz::{Actor, Permission, Role, State, allows, may_touch};

@@ -1,5 +1,6 @@
 //! Organizations: what they are called, who sees them, how they begin, change and end.
 
+use crate::acting::write_as;
 use crate::activity::{self, About};
 use crate::authz::{Actor, Permission, Role, Scope};
 use crate::clock::Timestamp;
@@ -220,15 +221,14 @@ pub struct Terms {
 /// [`Conflict::OwnNameTaken`].
 pub fn create(db: &Db, actor: &Actor, new: NewOrganization, terms: Terms) -> Result<Organization> {
     let owner = actor.require_writer()?;
-    let actor = actor.clone();
-    db.write(move |tx| {
+    write_as(db, actor, move |tx, actor| {
         if terms.creator_leads_or_is_free && !leads_or_is_free(tx, owner)? {
             return Err(Denied::Role.into());
         }
         if terms.own_names_differ {
             refuse_own_name(tx, owner, &new.name, None)?;
         }
-        insert(tx, &actor, owner, &new)
+        insert(tx, actor, owner, &new)
     })
 }
 
@@ -428,16 +428,16 @@ pub fn permission_to_change(archived: Option<bool>) -> Permission {
 /// # Errors
 /// [`Missing::Organization`], what [`memberships::may`] refuses, [`Conflict::NameTaken`], [`Conflict::OwnNameTaken`].
 pub fn update(db: &Db, actor: &Actor, at: &At, changes: Changes, terms: Terms) -> Result<Seen> {
-    let (actor, at) = (actor.clone(), at.clone());
-    db.write(move |tx| {
-        let (found, _) = require(tx, &actor, &at, permission_to_change(changes.archived))?;
+    let at = at.clone();
+    write_as(db, actor, move |tx, actor| {
+        let (found, _) = require(tx, actor, &at, permission_to_change(changes.archived))?;
         if let Some(name) = &changes.name {
-            rename(tx, &actor, &found, name, terms)?;
+            rename(tx, actor, &found, name, terms)?;
         }
         apply(tx, found.id, &changes)?;
-        activity::record(tx, &actor, "organization.update", &About::organization(found.id))?;
+        activity::record(tx, actor, "organization.update", &About::organization(found.id))?;
         // Archiving is the last that the caller may do, so what it looks like then is read as the system.
-        Ok(Seen { organization: whole(tx, found.id)?, role: found.power(&actor) })
+        Ok(Seen { organization: whole(tx, found.id)?, role: found.power(actor) })
     })
 }
 
@@ -509,12 +509,12 @@ pub fn set_plan(db: &Db, actor: &Actor, key: &OrganizationKey, plan: Plan) -> Re
 /// # Errors
 /// [`Missing::Organization`], what [`memberships::may`] refuses.
 pub fn delete(db: &Db, actor: &Actor, at: &At) -> Result<()> {
-    let (actor, at) = (actor.clone(), at.clone());
-    db.write(move |tx| {
-        let (found, _) = require(tx, &actor, &at, Permission::Delete)?;
+    let at = at.clone();
+    write_as(db, actor, move |tx, actor| {
+        let (found, _) = require(tx, actor, &at, Permission::Delete)?;
         tx.run("DELETE FROM organizations WHERE id = $1", &[found.id.into()])?;
         let about = About { detail: Some(&found.name), ..About::organization(found.id) };
-        activity::record(tx, &actor, "organization.delete", &about)
+        activity::record(tx, actor, "organization.delete", &about)
     })
 }
 
@@ -524,10 +524,10 @@ pub fn delete(db: &Db, actor: &Actor, at: &At) -> Result<()> {
 /// [`Error::Unauthenticated`], [`Missing::Organization`].
 pub fn switch(db: &Db, actor: &Actor, at: &At) -> Result<Session> {
     actor.require_user()?;
-    let (actor, at) = (actor.clone(), at.clone());
-    db.write(move |tx| {
-        let (found, _) = require(tx, &actor, &at, Permission::ReadProfile)?;
-        derive_session(tx, &actor, found.id)
+    let at = at.clone();
+    write_as(db, actor, move |tx, actor| {
+        let (found, _) = require(tx, actor, &at, Permission::ReadProfile)?;
+        derive_session(tx, actor, found.id)
     })
 }
 

@@ -177,6 +177,8 @@ pub fn take(db: &Db, actor: &Actor, most: i64) -> Result<Vec<Letter>> {
         return Ok(Vec::new());
     }
     db.write(move |tx| {
+        // A link whose time is over while its letter waited opens nothing: it is not sent.
+        tx.run("DELETE FROM outbox WHERE next_at <= $1 AND expires_at <= $1", &[tx.now.into()])?;
         let mut letters = tx.rows(
             "UPDATE outbox SET attempts = attempts + 1, next_at = $2
              WHERE id IN (SELECT id FROM outbox WHERE next_at <= $1 ORDER BY next_at, id LIMIT $3)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::acting::write_as;
 use crate::activity::{self, About};
 use crate::authz::Actor;
 use crate::clock::Timestamp;
@@ -228,7 +229,7 @@ pub fn create(db: &Db, actor: &Actor, new: NewUser, as_operator: bool, verified:
 pub(crate) fn insert(tx: &WriteTx<'_>, actor: &Actor, new: &NewUser) -> Result<User> {
     refuse_taken_email(tx, &new.email, None)?;
     if let Some(username) = &new.username {
-        refuse_taken_username(tx, username, None)?;
+        refuse_taken_username(tx, username, None, Some(new.email.as_str()))?;
         if username.key() == new.email.key() {
             // Their own address: nothing to keep besides.
             return insert(tx, actor, &NewUser { username: None, ..new.clone() });
@@ -270,8 +271,18 @@ fn refuse_taken_email(tx: &Tx<'_>, email: &Email, own: Option<UserId>) -> Result
     }
 }
 
-fn refuse_taken_username(tx: &Tx<'_>, username: &Username, own: Option<UserId>) -> Result<()> {
+/// A username in the form of an address is for the one whose address it is, also before they have an account: else
+/// anybody could keep them from ever making one. `email` is the account's own, of `own` or of one to be made.
+fn refuse_taken_username(
+    tx: &Tx<'_>,
+    username: &Username,
+    own: Option<UserId>,
+    email: Option<&str>,
+) -> Result<()> {
+    let is_anothers_address = Email::parse(username.as_str())
+        .is_some_and(|address| !email.is_some_and(|own| own.eq_ignore_ascii_case(address.as_str())));
     match find(tx, &UserKey::Login(username.key()))? {
+        _ if is_anothers_address => Err(Conflict::UsernameTaken.into()),
         Some(other) if Some(other.id) != own => Err(Conflict::UsernameTaken.into()),
         _ => Ok(()),
     }
@@ -291,7 +302,12 @@ pub fn conflicts(
 ) -> Result<Vec<Conflict>> {
     let own = actor.user_id();
     db.read(|tx| {
-        let username = username.map_or(Ok(()), |username| refuse_taken_username(tx, username, own));
+        let known = match own {
+            Some(own) => get(tx, own)?.email,
+            None => email.map(|email| email.as_str().to_owned()),
+        };
+        let username =
+            username.map_or(Ok(()), |username| refuse_taken_username(tx, username, own, known.as_deref()));
         let email = email.map_or(Ok(()), |email| refuse_taken_email(tx, email, own));
         let mut conflicts = Vec::new();
         for asked in [username, email] {
@@ -361,11 +377,11 @@ pub struct Changes {
 /// [`Error::Unauthenticated`], [`crate::error::Denied::Scope`], [`Conflict::EmailTaken`], [`Conflict::UsernameTaken`].
 pub fn update(db: &Db, actor: &Actor, changes: Changes, secrets: &Secrets) -> Result<User> {
     let id = actor.require_writer()?;
-    let (actor, secrets) = (actor.clone(), secrets.clone());
-    db.write(move |tx| {
+    let secrets = secrets.clone();
+    write_as(db, actor, move |tx, actor| {
         let user = get(tx, id)?;
         if let Some(username) = &changes.username {
-            refuse_taken_username(tx, username, Some(id))?;
+            refuse_taken_username(tx, username, Some(id), user.email.as_deref())?;
             tx.run(
                 "UPDATE users SET username = $2, username_key = $3 WHERE id = $1",
                 &[id.into(), username.as_str().into(), (&username.key()).into()],
@@ -382,7 +398,7 @@ pub fn update(db: &Db, actor: &Actor, changes: Changes, secrets: &Secrets) -> Re
             ask_for_new_address(tx, &user, email, &secrets)?;
         }
         tx.run("UPDATE users SET updated_at = $2 WHERE id = $1", &[id.into(), tx.now.into()])?;
-        activity::record(tx, &actor, "user.update", &About::user(id))?;
+        activity::record(tx, actor, "user.update", &About::user(id))?;
         get(tx, id)
     })
 }
@@ -466,7 +482,14 @@ pub fn of_identity(db: &Db, actor: &Actor, identity: Identity) -> Result<User> {
         if let Some(user) = known(tx, &identity)? {
             return Ok(user);
         }
-        let email = identity.email.as_ref().filter(|email| refuse_taken_email(tx, email, None).is_ok());
+        let email = match &identity.email {
+            Some(email) => match refuse_taken_email(tx, email, None) {
+                Ok(()) => Some(email),
+                Err(Error::Conflict(_)) => None,
+                Err(error) => return Err(error),
+            },
+            None => None,
+        };
         let email_key = email.map(Email::key);
         let id = UserId(tx.next_number("users")?);
         let [name, first, last] = name_columns(&identity.name);

@@ -49,14 +49,17 @@ pub struct Parts {
     pub oauth_clients: HashMap<String, String>,
 }
 
-struct Lane {
+/// Searches that run at the same time.
+static SEARCHES: Semaphore = Semaphore::const_new(2);
+
+struct Lanes {
     running: Semaphore,
     queue: Semaphore,
 }
 
 /// The lane that all hashing takes, whoever asks: it is the one thing here that costs real time.
-static HASHING: Lane =
-    Lane { running: Semaphore::const_new(HASHING_AT_ONCE), queue: Semaphore::const_new(HASHING_QUEUE) };
+static HASHING: Lanes =
+    Lanes { running: Semaphore::const_new(HASHING_AT_ONCE), queue: Semaphore::const_new(HASHING_QUEUE) };
 
 impl std::ops::Deref for App {
     type Target = Parts;
@@ -91,6 +94,25 @@ impl App {
         work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         work(&self.db)
+    }
+
+    /// Runs an operation that looks at more than a few rows, where it holds nobody up: on a thread of its own, few at a time.
+    ///
+    /// # Errors
+    /// What the operation refuses.
+    pub async fn search<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let turn = SEARCHES.acquire().await.map_err(|_| Error::Internal("no turn for a search".into()))?;
+        let db = self.db.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&db);
+            // Held until the work is done, also where nobody waits for it any more.
+            drop(turn);
+            done
+        });
+        done.await.map_err(|error| Error::Internal(error.to_string()))?
     }
 
     /// Runs an operation that changes something; what it answers is durable.
@@ -143,9 +165,7 @@ impl App {
             drop(lane);
             attempt = self.admit(&login, &address).await?;
         };
-        let compared = on_a_thread(move || attempt.compare(&password)).await?;
-        drop(lane);
-        Ok(compared)
+        in_lane(lane, move || attempt.compare(&password)).await
     }
 
     async fn look(&self, login: &str, address: &str) -> Result<Option<sign_in::Attempt>> {
@@ -213,21 +233,29 @@ pub struct Entry {
 /// Runs hashing in its lane.
 async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     let lane = enter_lane().await?;
-    let done = on_a_thread(work).await;
-    drop(lane);
-    done
+    in_lane(lane, work).await
 }
+
+/// A place in the lane and a turn in it.
+type Lane = (SemaphorePermit<'static>, SemaphorePermit<'static>);
 
 /// A place in the lane, which is held until it is dropped.
 ///
 /// # Errors
 /// [`Error::Limited`] where too many wait for one.
-async fn enter_lane() -> Result<(SemaphorePermit<'static>, SemaphorePermit<'static>)> {
+async fn enter_lane() -> Result<Lane> {
     let place = HASHING.queue.try_acquire().map_err(|_| Error::Limited(Duration::from_secs(1)))?;
     let turn = HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
     Ok((place, turn))
 }
 
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.to_string()))
+/// Runs `work` on a thread of its own, which holds the lane until it is done: a client that hangs up ends the waiting for
+/// it, not the work.
+async fn in_lane<T: Send + 'static>(lane: Lane, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(lane);
+        done
+    });
+    done.await.map_err(|error| Error::Internal(error.to_string()))
 }

@@ -6,6 +6,7 @@
 
 use std::marker::PhantomData;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
@@ -161,7 +162,7 @@ async fn by_cookie(
     let claims = app.keys.verify(token).map_err(token_failure)?;
     if !method.is_safe() {
         let sent = headers.get(CSRF_HEADER).ok_or(Failure::CsrfMissing)?;
-        if !is_same(sent.as_bytes(), claims.csrf.as_bytes()) {
+        if verify_slices_are_equal(sent.as_bytes(), claims.csrf.as_bytes()).is_err() {
             return Err(Failure::CsrfWrong);
         }
     }
@@ -196,7 +197,7 @@ pub(crate) struct Visitor {
 impl Visitor {
     /// Whether the form that they sent was shown to them.
     pub(crate) fn was_shown(&self, csrf: &str) -> bool {
-        is_same(csrf.as_bytes(), self.csrf.as_bytes())
+        verify_slices_are_equal(csrf.as_bytes(), self.csrf.as_bytes()).is_ok()
     }
 }
 
@@ -216,11 +217,6 @@ pub(crate) async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<Vis
     let Ok(found) = app.read(move |db| credentials::by_session(db, &sid)).await? else { return Ok(None) };
     let may_write = found.actor.require_write_scope().is_ok();
     Ok(may_write.then(|| Visitor { actor: found.actor, csrf: claims.csrf.clone() }))
-}
-
-/// Compares in a time that does not tell where the two begin to differ.
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 
 async fn by_authorization(app: &App, value: &str) -> Result<Authenticated, Failure> {

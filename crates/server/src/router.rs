@@ -63,12 +63,16 @@ fn finish(
             let mut answer = if is_preflight { preflight() } else { route.call(request).await? };
             let headers = answer.headers_mut();
             headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            for (name, value) in UNLESS_SAID {
+                headers.entry(name).or_insert(value);
+            }
             if !headers.contains_key(header::CACHE_CONTROL) {
                 headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             }
             if let Some(origin) = origin {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
                 headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+                headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
                 headers.append(header::VARY, HeaderValue::from_static("Origin"));
             }
             Ok(answer)
@@ -76,13 +80,22 @@ fn finish(
     })
 }
 
+/// What every answer tells a browser that does not tell something else: nothing here is a page to run or to frame.
+const UNLESS_SAID: [(HeaderName, HeaderValue); 2] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+];
+
+/// What a page's script may read of an answer besides what any may.
+const EXPOSED: HeaderValue = HeaderValue::from_static("Link, Location, Retry-After, X-Request-Id");
+
 fn allowed_origin(request: &Request, origins: &[String]) -> Option<HeaderValue> {
     let origin = request.headers().get(header::ORIGIN)?;
     origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
 }
 
 fn preflight() -> Response {
-    const EXPOSED: [(HeaderName, HeaderValue); 3] = [
+    const ALLOWED: [(HeaderName, HeaderValue); 3] = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE")),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
@@ -90,7 +103,7 @@ fn preflight() -> Response {
         ),
         (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
     ];
-    (StatusCode::NO_CONTENT, EXPOSED).into_response()
+    (StatusCode::NO_CONTENT, ALLOWED).into_response()
 }
 
 async fn live() -> &'static str {

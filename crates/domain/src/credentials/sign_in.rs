@@ -40,6 +40,8 @@ pub struct Attempt {
 #[derive(Debug)]
 pub struct Compared {
     pub(crate) throttle: String,
+    /// The account that was tried, where there is one.
+    pub(crate) user: Option<UserId>,
     /// The account whose password it is, and the hash that it matched.
     pub(crate) right: Option<(UserId, String)>,
 }
@@ -57,7 +59,7 @@ impl Attempt {
             (Some(user), Some(hash)) if matches && fits => Some((user, hash)),
             _ => None,
         };
-        Compared { throttle: self.throttle, right }
+        Compared { throttle: self.throttle, user: self.user, right }
     }
 }
 
@@ -142,7 +144,10 @@ pub(crate) fn fail(tx: &WriteTx<'_>, compared: &Compared) -> Result<()> {
          ON CONFLICT (key) DO UPDATE SET failures = $2, next_at = $3",
         &[(&compared.throttle).into(), count.into(), next_at.into()],
     )?;
-    activity::record(tx, &Actor::nobody(), "session.refuse", &About::default())
+    match compared.user {
+        Some(user) => activity::record(tx, &Actor::nobody(), "session.refuse", &About::user(user)),
+        None => Ok(()),
+    }
 }
 
 /// Writes down a success: failures before it count no more.
@@ -183,7 +188,7 @@ mod tests {
         let attempt = admit(db, login, from).unwrap();
         let wait = attempt.wait.unwrap_or_default();
         db.clock().advance(wait);
-        let wrong = Compared { throttle: attempt.throttle, right: None };
+        let wrong = Compared { throttle: attempt.throttle, user: None, right: None };
         let answer = onboarding::sign_in(db, wrong, Wanted::Key, None).unwrap();
         assert!(matches!(answer, SignedIn::Wrong));
         wait
@@ -249,14 +254,22 @@ mod tests {
                 fail_once(db, "ana@example.com", FROM);
             }
             let attempt = look(db, "ANA@example.com", FROM).unwrap().unwrap();
-            let right = Compared { throttle: attempt.throttle, right: Some((ana.id, "a hash".into())) };
+            let right = Compared {
+                throttle: attempt.throttle,
+                user: Some(ana.id),
+                right: Some((ana.id, "a hash".into())),
+            };
             let answer = onboarding::sign_in(db, right, Wanted::Key, None).unwrap();
             assert!(matches!(answer, SignedIn::Done(_)));
             let waits: Vec<u64> = (0..6).map(|_| fail_once(db, "ana@example.com", FROM).as_secs()).collect();
             assert_eq!(waits, [0, 0, 0, 0, 0, 1]);
             // A password that was changed between comparing and now is wrong.
             let attempt = admit(db, "ana@example.com", "192.0.2.9").unwrap();
-            let stale = Compared { throttle: attempt.throttle, right: Some((ana.id, "an old hash".into())) };
+            let stale = Compared {
+                throttle: attempt.throttle,
+                user: Some(ana.id),
+                right: Some((ana.id, "an old hash".into())),
+            };
             let answer = onboarding::sign_in(db, stale, Wanted::Key, None).unwrap();
             assert!(matches!(answer, SignedIn::Wrong));
         });

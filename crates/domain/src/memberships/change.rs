@@ -6,6 +6,7 @@ use super::{
     Result, Role, State, Timestamp, Tx, User, UserId, UserKey, WriteTx, activity, is_in_charge,
     keep_in_charge, locate, require, require_may_touch, set_role, standing, succeed, users,
 };
+use crate::acting::write_as;
 use crate::credentials;
 use crate::id::OrganizationId;
 use crate::outbox::Secrets;
@@ -65,16 +66,16 @@ impl Among {
 /// [`Missing::Organization`], what [`super::may`] refuses, [`Missing::User`], [`Denied::OwnerOnly`] where an admin would
 /// decide about one who waits to become an owner, [`Conflict::AlreadyMember`].
 pub fn add(db: &Db, actor: &Actor, at: &At, user: &UserKey, grant: Grant) -> Result<Member> {
-    let (actor, at, user, unseen_since) = (actor.clone(), at.clone(), user.clone(), db.unseen_since());
-    db.write(move |tx| {
-        let (found, role) = require(tx, &actor, &at, Permission::AddMembers)?;
+    let (at, user, unseen_since) = (at.clone(), user.clone(), db.unseen_since());
+    write_as(db, actor, move |tx, actor| {
+        let (found, role) = require(tx, actor, &at, Permission::AddMembers)?;
         let user = users::find(tx, &user)?.ok_or(Missing::User)?;
         // One who waits to become an owner is an owner's to decide about, as when roles are changed.
         if let Some((before, State::Pending)) = standing(tx, found.id, user.id)? {
             require_may_touch(role, before)?;
         }
         insert_or_activate(tx, found.id, user.id, grant.role(role))?;
-        activity::record(tx, &actor, "membership.add", &About::member(found.id, user.id))?;
+        activity::record(tx, actor, "membership.add", &About::member(found.id, user.id))?;
         the_member(tx, found.id, user.id, unseen_since)
     })
 }
@@ -137,9 +138,9 @@ pub fn change_role(
     (user, own): (&UserKey, Own),
     grant: Grant,
 ) -> Result<Member> {
-    let (actor, at, user, unseen_since) = (actor.clone(), at.clone(), user.clone(), db.unseen_since());
-    db.write(move |tx| {
-        let (found, role) = require(tx, &actor, &at, Permission::ChangeRoles)?;
+    let (at, user, unseen_since) = (at.clone(), user.clone(), db.unseen_since());
+    write_as(db, actor, move |tx, actor| {
+        let (found, role) = require(tx, actor, &at, Permission::ChangeRoles)?;
         let user = users::find(tx, &user)?.ok_or(Missing::Member)?;
         let (before, state) = standing(tx, found.id, user.id)?.ok_or(Missing::Member)?;
         if !state.counts() {
@@ -149,7 +150,7 @@ pub fn change_role(
         if own == Own::Refused && actor.user_id() == Some(user.id) && !stays {
             return Err(Denied::Own.into());
         }
-        grant_role(tx, &actor, (&found, role), (user.id, before), grant)?;
+        grant_role(tx, actor, (&found, role), (user.id, before), grant)?;
         the_member(tx, found.id, user.id, unseen_since)
     })
 }
@@ -160,9 +161,9 @@ pub fn change_role(
 /// # Errors
 /// [`Missing::Organization`], what [`super::may`] refuses, [`Denied::OwnerOnly`], [`Conflict::LastInCharge`].
 pub fn change_roles(db: &Db, actor: &Actor, at: &At, users: &[UserId], grant: Grant) -> Result<()> {
-    let (actor, at, users) = (actor.clone(), at.clone(), users.to_vec());
-    db.write(move |tx| {
-        let (found, role) = require(tx, &actor, &at, Permission::ChangeRoles)?;
+    let (at, users) = (at.clone(), users.to_vec());
+    write_as(db, actor, move |tx, actor| {
+        let (found, role) = require(tx, actor, &at, Permission::ChangeRoles)?;
         // Somebody who stays in charge is made so before another ceases to be: the order of the list does not matter.
         let mut took_charge_away = false;
         for user in users {
@@ -177,15 +178,18 @@ pub fn change_roles(db: &Db, actor: &Actor, at: &At, users: &[UserId], grant: Gr
                      WHERE organization_id = $1 AND user_id = $2",
                     &[found.id.into(), user.into(), tx.now.into()],
                 )?;
-                activity::record(tx, &actor, "membership.approve", &About::member(found.id, user))?;
+                activity::record(tx, actor, "membership.approve", &About::member(found.id, user))?;
             }
             if before.is_in_charge() != (grant == Grant::InCharge) {
                 set_role(tx, found.id, user, grant.role(role))?;
-                activity::record(tx, &actor, "membership.change-role", &About::member(found.id, user))?;
+                if grant == Grant::Member {
+                    end_invitations(tx, found.id, user)?;
+                }
+                activity::record(tx, actor, "membership.change-role", &About::member(found.id, user))?;
                 took_charge_away |= is_in_charge((before, state));
             }
         }
-        if took_charge_away { keep_in_charge(tx, &actor, found.id) } else { Ok(()) }
+        if took_charge_away { keep_in_charge(tx, actor, found.id) } else { Ok(()) }
     })
 }
 
@@ -202,6 +206,9 @@ pub(crate) fn grant_role(
         return Ok(());
     }
     set_role(tx, found.id, user, grant.role(role))?;
+    if grant == Grant::Member {
+        end_invitations(tx, found.id, user)?;
+    }
     activity::record(tx, actor, "membership.change-role", &About::member(found.id, user))?;
     if before.is_in_charge() { keep_in_charge(tx, actor, found.id) } else { Ok(()) }
 }
@@ -225,16 +232,16 @@ pub struct Removal {
 /// [`Missing::Organization`], what [`super::may`] refuses, [`Missing::Member`], [`Denied::Own`], [`Denied::OwnerOnly`],
 /// [`Conflict::LastInCharge`]; what [`leave`] refuses, where one takes oneself out.
 pub fn remove(db: &Db, actor: &Actor, at: &At, removal: &Removal) -> Result<(User, String)> {
-    let (actor, at, removal) = (actor.clone(), at.clone(), removal.clone());
-    db.write(move |tx| {
+    let (at, removal) = (at.clone(), removal.clone());
+    write_as(db, actor, move |tx, actor| {
         let user = users::find(tx, &removal.user)?;
         let is_own = user.as_ref().is_some_and(|user| actor.user_id() == Some(user.id));
         if is_own && removal.own == Own::Allowed && removal.permission != Permission::RemoveAsOwner {
-            let found = leave_in(tx, &actor, &at)?;
+            let found = leave_in(tx, actor, &at)?;
             let user = user.ok_or(Missing::Member)?;
             return Ok((user, found.name));
         }
-        let (found, role) = require(tx, &actor, &at, removal.permission)?;
+        let (found, role) = require(tx, actor, &at, removal.permission)?;
         if is_own && removal.own == Own::Refused {
             return Err(Denied::Own.into());
         }
@@ -244,9 +251,9 @@ pub fn remove(db: &Db, actor: &Actor, at: &At, removal: &Removal) -> Result<(Use
             return Err(Missing::Member.into());
         }
         require_may_touch(role, before)?;
-        delete(tx, &actor, found.id, user.id)?;
+        delete(tx, actor, found.id, user.id)?;
         if is_in_charge((before, state)) {
-            keep_in_charge(tx, &actor, found.id)?;
+            keep_in_charge(tx, actor, found.id)?;
         }
         Ok((user, found.name))
     })
@@ -259,12 +266,12 @@ pub fn remove(db: &Db, actor: &Actor, at: &At, removal: &Removal) -> Result<(Use
 /// [`Missing::Organization`], what [`super::may`] refuses, [`Denied::OwnerOnly`], [`Conflict::LastInCharge`]; what
 /// [`leave`] refuses.
 pub fn remove_all(db: &Db, actor: &Actor, at: &At, users: &[UserId]) -> Result<()> {
-    let (actor, at, users) = (actor.clone(), at.clone(), users.to_vec());
-    db.write(move |tx| {
+    let (at, users) = (at.clone(), users.to_vec());
+    write_as(db, actor, move |tx, actor| {
         if !users.is_empty() && users.iter().all(|user| Some(*user) == actor.user_id()) {
-            return leave_in(tx, &actor, &at).map(drop);
+            return leave_in(tx, actor, &at).map(drop);
         }
-        let (found, role) = require(tx, &actor, &at, Permission::RemoveMembers)?;
+        let (found, role) = require(tx, actor, &at, Permission::RemoveMembers)?;
         let mut took_charge_away = false;
         for user in users {
             let Some((before, state)) = standing(tx, found.id, user)? else { continue };
@@ -272,10 +279,10 @@ pub fn remove_all(db: &Db, actor: &Actor, at: &At, users: &[UserId]) -> Result<(
                 continue;
             }
             require_may_touch(role, before)?;
-            delete(tx, &actor, found.id, user)?;
+            delete(tx, actor, found.id, user)?;
             took_charge_away |= is_in_charge((before, state));
         }
-        if took_charge_away { keep_in_charge(tx, &actor, found.id) } else { Ok(()) }
+        if took_charge_away { keep_in_charge(tx, actor, found.id) } else { Ok(()) }
     })
 }
 
@@ -284,7 +291,18 @@ fn delete(tx: &WriteTx<'_>, actor: &Actor, organization: OrganizationId, user: U
         "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2",
         &[organization.into(), user.into()],
     )?;
+    end_invitations(tx, organization, user)?;
     activity::record(tx, actor, "membership.remove", &About::member(organization, user))
+}
+
+/// Ends what would let somebody undo that they were taken out or lowered: an open invitation to their own address.
+fn end_invitations(tx: &WriteTx<'_>, organization: OrganizationId, user: UserId) -> Result<()> {
+    tx.run(
+        "DELETE FROM invitations WHERE organization_id = $1 AND accepted_at IS NULL
+           AND email_key IN (SELECT email_key FROM users WHERE id = $2)",
+        &[organization.into(), user.into()],
+    )?;
+    Ok(())
 }
 
 /// The caller leaves, or withdraws where they wait for approval; also from an archived organization. Answers its name.
@@ -293,8 +311,8 @@ fn delete(tx: &WriteTx<'_>, actor: &Actor, organization: OrganizationId, user: U
 /// [`Error::Unauthenticated`], [`Missing::Organization`], [`Missing::Member`], [`Denied::Scope`], [`Denied::Suspended`],
 /// [`Conflict::LastInCharge`].
 pub fn leave(db: &Db, actor: &Actor, at: &At) -> Result<String> {
-    let (actor, at) = (actor.clone(), at.clone());
-    db.write(move |tx| leave_in(tx, &actor, &at).map(|found| found.name))
+    let at = at.clone();
+    write_as(db, actor, move |tx, actor| leave_in(tx, actor, &at).map(|found| found.name))
 }
 
 fn leave_in(tx: &WriteTx<'_>, actor: &Actor, at: &At) -> Result<Found> {
@@ -324,9 +342,9 @@ fn leave_in(tx: &WriteTx<'_>, actor: &Actor, at: &At) -> Result<Found> {
 /// [`Conflict::AlreadyMember`] whatever the state, [`Denied::InvitationNeeded`].
 pub fn join(db: &Db, actor: &Actor, at: &At) -> Result<String> {
     let user = actor.require_user()?;
-    let (actor, at) = (actor.clone(), at.clone());
-    db.write(move |tx| {
-        let found = locate(tx, &actor, &at.key)?.filter(|found| found.is_visible(&actor, at.sight));
+    let at = at.clone();
+    write_as(db, actor, move |tx, actor| {
+        let found = locate(tx, actor, &at.key)?.filter(|found| found.is_visible(actor, at.sight));
         let found = found.ok_or(Missing::Organization)?;
         actor.require_write_scope()?;
         if found.archived_at.is_some() {
@@ -339,7 +357,7 @@ pub fn join(db: &Db, actor: &Actor, at: &At) -> Result<String> {
             return Err(Denied::InvitationNeeded.into());
         }
         insert_or_activate(tx, found.id, user, Role::Member)?;
-        activity::record(tx, &actor, "membership.join", &About::member(found.id, user))?;
+        activity::record(tx, actor, "membership.join", &About::member(found.id, user))?;
         Ok(found.name)
     })
 }
@@ -366,6 +384,9 @@ pub fn put(
              ON CONFLICT (organization_id, user_id) DO UPDATE SET role = $3, state = $4",
             &[found.id.into(), user.id.into(), role.as_str().into(), state.as_str().into(), tx.now.into()],
         )?;
+        if before.is_some_and(|(before, _)| role < before) {
+            end_invitations(tx, found.id, user.id)?;
+        }
         if state == State::Inactive {
             users::forget_seen(tx, user.id)?;
         }
@@ -385,9 +406,9 @@ pub fn put(
 /// # Errors
 /// [`Missing::Organization`], what [`super::may`] refuses, [`Denied::OwnerOnly`].
 pub fn reset_passwords(db: &Db, actor: &Actor, at: &At, users: &[UserId], secrets: &Secrets) -> Result<()> {
-    let (actor, at, users, secrets) = (actor.clone(), at.clone(), users.to_vec(), secrets.clone());
-    db.write(move |tx| {
-        let (found, role) = require(tx, &actor, &at, Permission::ResetPasswords)?;
+    let (at, users, secrets) = (at.clone(), users.to_vec(), secrets.clone());
+    write_as(db, actor, move |tx, actor| {
+        let (found, role) = require(tx, actor, &at, Permission::ResetPasswords)?;
         for user in users {
             let Some((target, state)) = standing(tx, found.id, user)? else { continue };
             if state == State::Suspended {
@@ -397,7 +418,7 @@ pub fn reset_passwords(db: &Db, actor: &Actor, at: &At, users: &[UserId], secret
             let user = users::get(tx, user)?;
             if user.disabled_at.is_none() {
                 credentials::queue_reset(tx, &user, Some(&found.name), &secrets)?;
-                activity::record(tx, &actor, "membership.reset-password", &About::member(found.id, user.id))?;
+                activity::record(tx, actor, "membership.reset-password", &About::member(found.id, user.id))?;
             }
         }
         Ok(())

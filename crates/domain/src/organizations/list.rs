@@ -183,6 +183,14 @@ pub fn list(
         let start = Page { seen: Vec::new(), rest: Rest::AfterKey(String::new(), OrganizationId(0)) };
         return Ok((start.next(db, actor, listing, piece)?, None));
     }
+    if let (true, Some((0, most)), Some(false) | None) = (is_plain, window, listing.archived) {
+        let count = db.read(|tx| count(tx, actor, listing))?;
+        let start = Page { seen: Vec::new(), rest: Rest::AfterKey(String::new(), OrganizationId(0)) };
+        if most <= piece {
+            let first = start.next(db, actor, listing, most)?;
+            return Ok((Page { rest: Rest::Nothing, ..first }, Some(count)));
+        }
+    }
     let ids = db.read(|tx| matching(tx, actor, listing))?;
     let count = ids.len();
     let (skip, most) = window.unwrap_or((0, usize::MAX));
@@ -218,10 +226,10 @@ impl Page {
                 let most = i64::try_from(piece).unwrap_or(i64::MAX);
                 let rows = db.read(|tx| after_key(tx, actor, listing, (key, *id), most))?;
                 let rest = match rows.last() {
-                    Some((_, last)) if rows.len() >= piece => Rest::AfterKey(fold(&last.name), last.id),
+                    Some((key, (_, last))) if rows.len() >= piece => Rest::AfterKey(key.clone(), last.id),
                     _ => Rest::Nothing,
                 };
-                let seen = rows.into_iter().filter_map(|row| visible(row, actor, listing)).collect();
+                let seen = rows.into_iter().filter_map(|(_, row)| visible(row, actor, listing)).collect();
                 Ok(Self { seen, rest })
             }
         }
@@ -244,27 +252,28 @@ fn after_key(
     listing: &Listing,
     (key, id): (&str, OrganizationId),
     most: i64,
-) -> Result<Vec<(Found, Organization)>> {
+) -> Result<Vec<(String, (Found, Organization))>> {
     const BY_VISIBILITY: &str = concat!(
-        "SELECT ",
+        "SELECT o.name_key, ",
         organization_columns!(),
         " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1
          WHERE o.visibility = $5 AND o.archived_at IS NULL AND (o.name_key, o.id) > ($2, $3)
          ORDER BY o.name_key, o.id LIMIT $4"
     );
     const OTHERS: &str = concat!(
-        "SELECT ",
+        "SELECT o.name_key, ",
         organization_columns!(),
         " FROM memberships m JOIN organizations o ON o.id = m.organization_id
          WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')
            AND (o.visibility = 'private' OR o.archived_at IS NOT NULL) AND (o.name_key, o.id) > ($2, $3)
          ORDER BY o.name_key, o.id LIMIT $4"
     );
+    let read = |row: &Row<'_>| Ok((row.text()?, read_seen(row)?));
     let user = actor.user_id().unwrap_or(UserId(0));
     let values: [Value<'_>; 4] = [user.into(), key.into(), id.into(), most.into()];
     let of = |visibility: &'static str| {
         let values = [values[0], values[1], values[2], values[3], visibility.into()];
-        tx.rows(BY_VISIBILITY, &values, read_seen)
+        tx.rows(BY_VISIBILITY, &values, read)
     };
     let mut rows = Vec::new();
     if listing.archived != Some(true) {
@@ -274,11 +283,35 @@ fn after_key(
         }
     }
     if actor.user_id().is_some() {
-        rows.extend(tx.rows(OTHERS, &values, read_seen)?);
+        rows.extend(tx.rows(OTHERS, &values, read)?);
     }
-    rows.sort_by_cached_key(|(_, organization)| (fold(&organization.name), organization.id));
+    rows.sort_by(|(a, (_, one)), (b, (_, other))| a.cmp(b).then(one.id.cmp(&other.id)));
     rows.truncate(usize::try_from(most).unwrap_or(usize::MAX));
     Ok(rows)
+}
+
+/// How many organizations a list in its natural order holds, archived ones among the caller's own aside where they are
+/// not wanted: counted in an index, and the caller's own one by one.
+fn count(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<usize> {
+    const BY_VISIBILITY: &str =
+        "SELECT COUNT(*) FROM organizations o WHERE o.visibility = $1 AND o.archived_at IS NULL";
+    const OTHERS: &str = concat!(
+        "SELECT ",
+        found_columns!(),
+        " FROM memberships m JOIN organizations o ON o.id = m.organization_id
+         WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')
+           AND (o.visibility = 'private' OR o.archived_at IS NOT NULL)"
+    );
+    let of = |visibility: &'static str| tx.row(BY_VISIBILITY, &[visibility.into()], |row| row.int());
+    let mut count = of("public")?.unwrap_or(0);
+    let mut others = Vec::new();
+    if let Some(user) = actor.user_id() {
+        count += of("internal")?.unwrap_or(0);
+        others = tx.rows(OTHERS, &[user.into()], Found::read)?;
+    }
+    let wanted = |found: &&Found| listing.archived.is_none() || found.archived_at.is_none();
+    let others = others.iter().filter(wanted).filter(|found| found.is_visible(actor, listing.sight)).count();
+    Ok(usize::try_from(count).unwrap_or(0) + others)
 }
 
 fn by_ids(tx: &Tx<'_>, actor: &Actor, listing: &Listing, ids: &[OrganizationId]) -> Result<Vec<Seen>> {

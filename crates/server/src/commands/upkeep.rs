@@ -39,7 +39,7 @@ pub(super) fn signing_key(config: &Config, out: Output, command: SigningKeyComma
 }
 
 pub(super) fn backup(config: &Config, out: Output, file: &Path) -> Result<(), Failure> {
-    folder::open_database(config, Missing::Refuse)?.backup(file)?;
+    folder::open_database(config, Missing::Refuse)?.backup(&Actor::system(), file)?;
     out.show(&json!({"file": file.to_string_lossy()}), &format!("{} is written", file.display()))
 }
 

@@ -73,7 +73,7 @@ fn tells(answer: &Answer, status: u16, words: &str) {
 /// Everything that is stored, byte for byte.
 fn stored(house: &House) -> Vec<u8> {
     let copy = house.folder.0.join("copy.db");
-    house.db().backup(&copy).unwrap();
+    house.db().backup(&House::system(), &copy).unwrap();
     let bytes = std::fs::read(&copy).unwrap();
     std::fs::remove_file(&copy).unwrap();
     bytes

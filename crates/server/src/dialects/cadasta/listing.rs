@@ -19,6 +19,9 @@ use crate::http::{self, PIECE, Pieces, Query};
 const LIMIT_MAX: usize = 1_000;
 /// How many a part holds where only its beginning is told, as in the original.
 const LIMIT_DEFAULT: usize = 100;
+/// The most characters that are sought: each word costs a look at every organization.
+const SEARCH_MAX: usize = 200;
+const SEARCH_TOO_LONG: &str = "Ensure this field has no more than 200 characters.";
 /// The path of the list.
 const PATH: &str = "/api/v1/organizations/";
 
@@ -34,7 +37,7 @@ pub(super) async fn list(
             let (caller, wanted) = (actor.clone(), listing.clone());
             let part = window.map(|window| (window.offset, window.limit));
             let (mut page, count) =
-                app.read(move |db| organizations::list(db, &caller, &wanted, part, PIECE)).await?;
+                app.search(move |db| organizations::list(db, &caller, &wanted, part, PIECE)).await?;
             let (mut first, mut is_first) = (b"[".to_vec(), true);
             append(&mut first, &page, &mut is_first);
             let is_whole = page.is_last();
@@ -72,6 +75,13 @@ fn read_listing(query: &Query) -> Option<Listing> {
     let mut words: Vec<String> = words.map(str::to_owned).collect();
     words.sort_unstable();
     words.dedup();
+    // A key that stands behind the same one, or its reverse, decides nothing.
+    let mut keys: Vec<Order> = Vec::new();
+    for key in parts("ordering").filter_map(order) {
+        if !keys.iter().any(|known| std::mem::discriminant(known) == std::mem::discriminant(&key)) {
+            keys.push(key);
+        }
+    }
     Some(Listing {
         archived: match query.get("archived") {
             Some("true" | "True" | "1") => Some(true),
@@ -80,7 +90,7 @@ fn read_listing(query: &Query) -> Option<Listing> {
         },
         words,
         holding,
-        order: parts("ordering").filter_map(order).collect(),
+        order: keys,
         sight: SIGHT,
     })
 }
@@ -123,6 +133,9 @@ impl Window {
         let mut wrong = Complaints::default();
         let limit = wrong.note("limit", whole_number(query.get("limit"), 1, LIMIT_MAX)).flatten();
         let offset = wrong.note("offset", whole_number(query.get("offset"), 0, usize::MAX)).flatten();
+        if query.get("search").is_some_and(|search| search.chars().count() > SEARCH_MAX) {
+            wrong.note_first("search", SEARCH_TOO_LONG);
+        }
         if !wrong.is_empty() {
             return Err(wrong.into());
         }

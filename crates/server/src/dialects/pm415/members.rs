@@ -79,7 +79,7 @@ pub(super) async fn list(
 /// What an invitation's page asks before its reader has an account: the token alone is the right to know.
 pub(super) async fn show_invitation(State(app): State<App>, query: Query) -> Result<Response, Error> {
     let token = query.get("token").unwrap_or_default().to_owned();
-    if token.len() != 64 || !token.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if !guildhall_domain::outbox::is_token(&token) {
         return Err(Error::new(StatusCode::UNPROCESSABLE_ENTITY, "Bad data"));
     }
     let invitation = app.read(move |db| invitations::look_at(db, &token)).await?;

@@ -93,7 +93,7 @@ pub(super) async fn current(
 ) -> guildhall_domain::Result<Option<(Organization, Role)>> {
     let caller = actor.clone();
     app.read(move |db| match caller.credential() {
-        Credential::ApiKey => {
+        Credential::ApiKey { .. } => {
             let first = organizations::first_of(db, &caller)?;
             Ok(first.map(|mine| (mine.organization, mine.role)))
         }

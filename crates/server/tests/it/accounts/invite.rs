@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use guildhall_domain::authz::{Actor, Role, Scope, State};
 use guildhall_domain::credentials;
+use guildhall_domain::error::{Conflict, Error};
 use guildhall_domain::invitations;
 use guildhall_domain::memberships;
 use guildhall_domain::onboarding;
@@ -211,12 +212,14 @@ async fn a_new_account_that_cannot_be_made_is_told_and_what_was_typed_stays() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_a_username_is_taken() {
+async fn nobody_takes_an_address_that_is_invited_as_their_username() {
     let (house, token) = acme("ken@example.com");
     house.user("other");
-    let changes = Changes { username: Username::parse("ken@example.com").ok(), ..Changes::default() };
-    users::update(house.db(), &actor(&house, "other"), changes, &house.app.secrets).unwrap();
-    tells(&house.send(with_new_account(&token)).await, 422, "in use already");
+    let changes = Changes { username: Username::parse("Ken@example.com").ok(), ..Changes::default() };
+    let refused =
+        users::update(house.db(), &actor(&house, "other"), changes, &house.app.secrets).unwrap_err();
+    assert!(matches!(refused, Error::Conflict(Conflict::UsernameTaken)), "{refused}");
+    tells(&house.send(with_new_account(&token)).await, 200, "One last step");
 }
 
 #[tokio::test]

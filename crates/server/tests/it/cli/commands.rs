@@ -79,6 +79,7 @@ fn accounts() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told command by command")]
 fn organizations_and_members() {
     let folder = Folder::new();
     let data = &folder.0;

@@ -233,7 +233,16 @@ impl Model {
         if took_charge && !self.settle(&mut organization) {
             return refuse("Conflict(LastInCharge)");
         }
-        self.organizations.insert(organization.id, organization);
+        let before = self.organizations.insert(organization.id, organization.clone());
+        // Who was taken out or lowered is not let back in by an invitation that still lies about.
+        for (user, member) in before.map(|before| before.members).unwrap_or_default() {
+            let is_less = organization.members.get(&user).is_none_or(|now| now.role < member.role);
+            if let (true, Some(email)) = (is_less, self.user(user).map(User::email)) {
+                self.invitations.retain(|other| {
+                    other.accepted || other.organization != organization.id || other.email != email
+                });
+            }
+        }
         Ok(())
     }
 

@@ -1,0 +1,323 @@
+//! What is measured, and against what.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::bare::{self, Bare};
+use crate::report::{Against, Report, median};
+use crate::server::{self, Process};
+use crate::town::{self, Town};
+use crate::wrk::{self, Figures, Load};
+use crate::{Result, client, lists};
+
+/// How long and how often.
+pub(crate) struct Plan {
+    /// How often the turn of each side comes; the median counts.
+    rounds: u32,
+    /// One turn.
+    turn: Duration,
+    /// Before the first turn of each side.
+    warm_up: Duration,
+    /// People in the largest organization.
+    crowd: i64,
+    /// How often each members' list is read.
+    pub(crate) lists: u32,
+}
+
+impl Plan {
+    /// For figures: under four minutes.
+    pub(crate) fn full() -> Self {
+        Self {
+            rounds: 3,
+            turn: Duration::from_secs(4),
+            warm_up: Duration::from_secs(1),
+            crowd: 100_000,
+            lists: 15,
+        }
+    }
+
+    /// To see that it runs.
+    pub(crate) fn quick() -> Self {
+        let turn = Duration::from_secs(1);
+        Self { rounds: 1, turn, warm_up: Duration::ZERO, crowd: 5_000, lists: 3 }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Medians of {} turns of {} s each, the two sides by turns.",
+            self.rounds,
+            self.turn.as_secs()
+        )
+    }
+}
+
+/// A part of the run that can be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Case {
+    Read,
+    List,
+    Members,
+    Create,
+    SignIn,
+    Upload,
+}
+
+impl Case {
+    /// In the order in which they run.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Read, Self::List, Self::Members, Self::Create, Self::SignIn, Self::Upload];
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|case| case.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::List => "list",
+            Self::Members => "members",
+            Self::Create => "create",
+            Self::SignIn => "sign-in",
+            Self::Upload => "upload",
+        }
+    }
+}
+
+/// A running server and what is in it.
+pub(crate) struct House<'p> {
+    pub(crate) plan: &'p Plan,
+    pub(crate) town: Town,
+    pub(crate) server: Process,
+    /// The reader's session token.
+    pub(crate) reader: String,
+    owner: String,
+    folder: Folder,
+}
+
+/// Where everything is that a run makes: on the disk that holds the build, gone when it ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self> {
+        let path = std::env::current_exe()?.with_file_name(format!("bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("{} is left behind: {error}", self.0.display());
+        }
+    }
+}
+
+/// Runs the chosen cases.
+pub(crate) fn run(plan: &Plan, chosen: &[Case]) -> Result<Report> {
+    let program = server::build()?;
+    let folder = Folder::new()?;
+    let town = town::found(&folder.0.join("data"), plan.crowd)?;
+    let token = |login| server::token(&program, &town.data, login);
+    let (reader, owner) = (token(town::READER)?, token(town::OWNER)?);
+    let server = server::serve(&program, &town.data, &folder.0)?;
+    let house = House { plan, town, server, reader, owner, folder };
+    let mut report = Report::default();
+    for case in chosen {
+        house.measure(*case, &mut report)?;
+    }
+    Ok(report)
+}
+
+impl House<'_> {
+    fn measure(&self, case: Case, report: &mut Report) -> Result<()> {
+        let home = &self.town.home;
+        match case {
+            Case::Read => {
+                let path = format!("/v1/organizations/{}", home.uid.short());
+                self.read("stormz: one organization", &path, Some(0.5), report)?;
+                let path = format!("/api/v1/organizations/{}/", home.slug);
+                self.read("cadasta: one organization and its 2 members", &path, Some(0.5), report)
+            }
+            Case::List => {
+                let (mine, path) = ("own organizations (10)", "/api/organizations");
+                self.read(&format!("buildog: {mine}"), path, None, report)?;
+                self.read(&format!("pm415: {mine}"), "/api/org", None, report)
+            }
+            Case::Members => lists::compare(self, self.plan.crowd, report),
+            Case::Create => self.create(report),
+            Case::SignIn => self.sign_in(report),
+            Case::Upload => self.upload(report),
+        }
+    }
+
+    /// A GET, against the floor answering the same bytes.
+    fn read(&self, name: &str, path: &str, at_least: Option<f64>, report: &mut Report) -> Result<()> {
+        let body = client::get(&self.server.base, path, &self.reader)?.body()?;
+        let floor = server::floor(&body, self.folder())?;
+        let script = wrk::get(&self.reader);
+        let load = |process: &Process| {
+            let url = format!("{}{path}", process.base);
+            move |script: &str, lasting| {
+                wrk::run(&Load { url: &url, connections: 64, script }, lasting, self.folder())
+            }
+        };
+        let (ours, floors) = (load(&self.server), load(&floor));
+        let (figures, others) = self.by_turns(
+            |_, lasting| ours(&script, lasting),
+            |lasting| Ok([floors(&script, lasting)?.per_second]),
+        )?;
+        let against = Against { what: "the floor", per_second: others[0], at_least };
+        report.add(&format!("{name}, {} bytes", body.len()), figures, Some(against));
+        Ok(())
+    }
+
+    /// New organizations, against SQLite alone: a commit for each, and one for 64.
+    fn create(&self, report: &mut Report) -> Result<()> {
+        let mut bare = Bare::open(&self.folder().join("bare.db"))?;
+        let url = format!("{}/api/organizations", self.server.base);
+        let (figures, [one, many]) = self.by_turns(
+            |round, lasting| {
+                let script = creating(&self.owner, round);
+                wrk::run(&Load { url: &url, connections: 64, script: &script }, lasting, self.folder())
+            },
+            |lasting| Ok([bare.create(1, lasting)?, bare.create(64, lasting)?]),
+        )?;
+        let name = "buildog: create an organization, durably, 64 clients";
+        let against = Against { what: "SQLite, a commit for each", per_second: one, at_least: Some(5.0) };
+        report.add(name, figures, Some(against));
+        let against = Against { what: "SQLite, a commit for 64", per_second: many, at_least: Some(0.7) };
+        report.add(name, figures, Some(against));
+        Ok(())
+    }
+
+    /// Sign-ins, against the comparing of passwords alone.
+    fn sign_in(&self, report: &mut Report) -> Result<()> {
+        let url = format!("{}/api/v1/account/login/", self.server.base);
+        let script = signing_in();
+        let (figures, [hashes]) = self.by_turns(
+            |_, lasting| {
+                wrk::run(&Load { url: &url, connections: 16, script: &script }, lasting, self.folder())
+            },
+            |lasting| Ok([bare::hashes(lasting)?]),
+        )?;
+        let against = Against { what: "argon2id on two threads", per_second: hashes, at_least: None };
+        report.add("cadasta: sign in, 16 clients", figures, Some(against));
+        Ok(())
+    }
+
+    /// Pictures, against nothing.
+    fn upload(&self, report: &mut Report) -> Result<()> {
+        let picture = self.folder().join("picture.jpg");
+        let size = photograph(&picture)?;
+        let url = format!("{}/v1/organizations/{}/avatar", self.server.base, self.town.home.uid.short());
+        let script = uploading(&self.owner, &picture);
+        let (figures, []) = self.by_turns(
+            |_, lasting| {
+                wrk::run(&Load { url: &url, connections: 8, script: &script }, lasting, self.folder())
+            },
+            |_| Ok([]),
+        )?;
+        report.add(
+            &format!("stormz: upload a picture (JPEG, {SIDE} × {SIDE}, {} kB), 8 clients", size / 1000),
+            figures,
+            None,
+        );
+        Ok(())
+    }
+
+    /// Lets both have their turns, and takes the medians of each.
+    fn by_turns<const N: usize>(
+        &self,
+        mut ours: impl FnMut(u32, Duration) -> Result<Figures>,
+        mut others: impl FnMut(Duration) -> Result<[f64; N]>,
+    ) -> Result<(Figures, [f64; N])> {
+        let Plan { rounds, turn, warm_up, .. } = *self.plan;
+        if !warm_up.is_zero() {
+            others(warm_up)?;
+            ours(0, warm_up)?;
+        }
+        let (mut figures, mut compared) = (Vec::new(), Vec::new());
+        for round in 1..=rounds {
+            compared.push(others(turn)?);
+            figures.push(ours(round, turn)?);
+        }
+        let middle = Figures {
+            per_second: median(figures.iter().map(|figures| figures.per_second)).unwrap_or_default(),
+            p50: median(figures.iter().map(|figures| figures.p50)).unwrap_or_default(),
+            p99: median(figures.iter().map(|figures| figures.p99)).unwrap_or_default(),
+        };
+        let compared = std::array::from_fn(|place| {
+            median(compared.iter().map(|rates| rates[place])).unwrap_or_default()
+        });
+        Ok((middle, compared))
+    }
+
+    fn folder(&self) -> &Path {
+        &self.folder.0
+    }
+}
+
+/// A name that was not there before in each request.
+fn creating(token: &str, round: u32) -> String {
+    format!(
+        r#"{}wrk.headers['Content-Type'] = 'application/json'
+local count = 0
+request = function()
+    count = count + 1
+    return wrk.format('POST', nil, nil, '{{"organization_name":"Guild {round} ' .. count .. '"}}')
+end
+"#,
+        wrk::get(token)
+    )
+}
+
+/// One account after the other.
+fn signing_in() -> String {
+    let signers = town::SIGNERS;
+    let login = town::signer(0);
+    let stem = login.trim_end_matches('0');
+    let password = town::PASSWORD;
+    format!(
+        r#"wrk.headers['Content-Type'] = 'application/json'
+local count = 0
+request = function()
+    count = (count + 1) % {signers}
+    return wrk.format('POST', nil, nil, '{{"username":"{stem}' .. count .. '","password":"{password}"}}')
+end
+"#
+    )
+}
+
+fn uploading(token: &str, picture: &Path) -> String {
+    format!(
+        r#"{}wrk.method = 'PUT'
+wrk.headers['Content-Type'] = 'multipart/form-data; boundary=edge'
+local file = io.open('{}', 'rb')
+wrk.body = '--edge\r\nContent-Disposition: form-data; name="avatar"; filename="a.jpg"\r\n\r\n'
+    .. file:read('*a') .. '\r\n--edge--\r\n'
+file:close()
+"#,
+        wrk::get(token),
+        picture.display()
+    )
+}
+
+/// Pixels on each side of the picture that is uploaded.
+const SIDE: u32 = 1024;
+
+/// Writes a picture with as much in it as a photograph has, and answers how many bytes it takes.
+fn photograph(file: &Path) -> Result<u64> {
+    let mut noise = 1_u32;
+    image::RgbImage::from_fn(SIDE, SIDE, |x, y| {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let grain = (noise >> 28) as u8;
+        image::Rgb([(x / 5) as u8 + grain, (y / 5) as u8 + grain, ((x + y) / 10) as u8 + grain])
+    })
+    .save(file)?;
+    Ok(std::fs::metadata(file)?.len())
+}

@@ -1,0 +1,64 @@
+//! How fast the server is, against what the machine could do: `cargo run --release -p guildhall-bench`.
+//!
+//! Every figure is a ratio of two things measured in one run, turn by turn, so that it holds where absolute figures drift:
+//! a read against axum answering the same bytes, a durable write against SQLite taking the same rows, a sign-in against
+//! the password hash alone. See README.md beside this package.
+
+use std::process::ExitCode;
+
+use crate::cases::{Case, Plan};
+
+mod bare;
+mod cases;
+mod client;
+mod floor;
+mod lists;
+mod machine;
+mod report;
+mod server;
+mod town;
+mod wrk;
+
+/// A line for who runs this. Nothing here is handled: a run that cannot be trusted ends.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "usage: bench [--quick] [CASE…]
+  --quick   a smoke run of some seconds: its figures mean nothing
+  CASE      read, list, create, sign-in, members or upload; all of them where none is named";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["floor", body] => floor::serve(body.as_ref()),
+        _ => run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let mut plan = Plan::full();
+    let mut chosen = Vec::new();
+    for argument in arguments {
+        match (argument.as_str(), Case::parse(argument)) {
+            ("--quick", _) => plan = Plan::quick(),
+            (_, Some(case)) => chosen.push(case),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    if cfg!(debug_assertions) {
+        return Err("a debug build measures nothing: cargo run --release -p guildhall-bench".into());
+    }
+    if chosen.is_empty() {
+        chosen.extend(Case::ALL);
+    }
+    wrk::find()?;
+    let report = cases::run(&plan, &chosen)?;
+    println!("{}\n{report}", machine::facts(&plan)?);
+    Ok(())
+}

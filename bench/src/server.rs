@@ -1,0 +1,93 @@
+//! The processes that are measured: the server as an operator runs it, and the floor.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::Result;
+
+/// The release build of the server, made first where it is not fresh.
+pub(crate) fn build() -> Result<PathBuf> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let built = Command::new("cargo")
+        .args(["build", "--release", "--quiet", "-p", "guildhall", "--manifest-path", manifest])
+        .status()?;
+    let program = std::env::current_exe()?.with_file_name("guildhall");
+    if built.success() && program.exists() {
+        Ok(program)
+    } else {
+        Err(format!("the server could not be built as {}", program.display()).into())
+    }
+}
+
+/// A process that listens, ended when this is dropped.
+pub(crate) struct Process {
+    child: Child,
+    /// `http://host:port`.
+    pub(crate) base: String,
+}
+
+impl Process {
+    /// Starts `command`, whose first line on standard output says where it listens; the rest of what it says goes to the
+    /// file `log`.
+    fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let child = command.stdout(Stdio::piped()).stderr(File::create(log)?).spawn()?;
+        let mut process = Self { child, base: String::new() };
+        let mut line = String::new();
+        if let Some(out) = process.child.stdout.take() {
+            BufReader::new(out).read_line(&mut line)?;
+        }
+        match line.trim().strip_prefix("listening on ") {
+            Some(base) => process.base.push_str(base),
+            None => {
+                let said = std::fs::read_to_string(log)?;
+                return Err(format!("{command:?} does not listen: {said}").into());
+            }
+        }
+        Ok(process)
+    }
+
+    /// The memory it has in use, in KiB: `VmRSS`.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The server on its data folder, with everything as it is by default but the limits on how often, which are there to
+/// refuse what is done here.
+pub(crate) fn serve(program: &Path, data: &Path, folder: &Path) -> Result<Process> {
+    let mut command = Command::new(program);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--limits", "off", "--data"]).arg(data);
+    Process::start(&mut command, &folder.join("server.log"))
+}
+
+/// This program as the floor, answering `body`.
+pub(crate) fn floor(body: &[u8], folder: &Path) -> Result<Process> {
+    let file = folder.join("floor.json");
+    std::fs::write(&file, body)?;
+    Process::start(Command::new(std::env::current_exe()?).arg("floor").arg(file), &folder.join("floor.log"))
+}
+
+/// A session token of the account, as the command line makes one.
+pub(crate) fn token(program: &Path, data: &Path, login: &str) -> Result<String> {
+    let out = Command::new(program)
+        .args(["token", "create", "--json", "--user", login, "--data"])
+        .arg(data)
+        .stderr(Stdio::inherit())
+        .output()?;
+    let said: Value = serde_json::from_slice(&out.stdout)?;
+    Ok(said["token"].as_str().ok_or("no token")?.to_owned())
+}
