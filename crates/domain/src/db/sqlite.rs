@@ -213,9 +213,8 @@ impl Drop for Sqlite {
 /// Refuses a file that holds nothing of this program, and leaves it as it is.
 pub(super) fn require_schema(file: &Path) -> Result<()> {
     let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let mut tables =
-        connection.prepare("SELECT name = 'schema_migrations' FROM sqlite_schema ORDER BY 1 DESC LIMIT 1")?;
-    let why = match tables.query_map([], |row| row.get(0))?.next().transpose()? {
+    let sql = "SELECT MAX(name = 'schema_migrations') FROM sqlite_schema";
+    let why = match connection.query_row(sql, [], |row| row.get(0))? {
         Some(true) => return Ok(()),
         Some(false) => "is another program's",
         None => "is empty",

@@ -462,7 +462,7 @@ pub fn led_alone(db: &Db, actor: &Actor, user: &UserKey) -> Result<Vec<String>> 
                      SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                      WHERE m.organization_id = o.id AND m.user_id <> $1 AND m.role <> 'member'
                        AND m.state IN ('active', 'inactive') AND u.disabled_at IS NULL)
-               ORDER BY o.id";
+               ORDER BY own.joined_at, own.organization_id";
     db.read(|tx| {
         let user = users::find(tx, user)?.ok_or(Missing::User)?;
         tx.rows(sql, &[user.id.into()], |row| row.text())

@@ -352,7 +352,9 @@ fn a_token_is_for_the_first_organization_by_joining() {
     for name in ["Tea", "Hall"] {
         json(data, &["org", "create", "--name", name, "--owner", "ana"]);
     }
-    assert_eq!(server.call("GET", "/api/org", &token(data, "ana"), "").0, 200);
+    let list = server.call("GET", "/api/org", &token(data, "ana"), "").1;
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list["current"]["name"], "Tea", "{list}");
     server.stop();
 }
 
