@@ -362,8 +362,8 @@ fn is_slug_taken(tx: &Tx<'_>, slug: &Slug) -> Result<bool> {
         || tx.exists("SELECT 1 FROM organizations WHERE slug = $1", &[slug.as_str().into()])?)
 }
 
-/// The slug of the name, or the first free number behind it. Where thousands share a name, the number is found by
-/// doubling and halving instead of by counting.
+/// The slug of the name, or a free number behind it: the first, where fewer than nine share it; where thousands do, it is
+/// found by doubling and halving instead of by counting, and may pass over one that was given back.
 fn free_slug(tx: &Tx<'_>, name: &Name) -> Result<Slug> {
     let base = Slug::of(name.as_str());
     if !is_slug_taken(tx, &base)? {

@@ -251,7 +251,9 @@ fn connect_to(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "cache_size", -16_000)?;
+    // KiB. The writer's is larger: there is one of it, and as many readers as ever read at the same moment.
+    let cache = if flags.contains(OpenFlags::SQLITE_OPEN_CREATE) { -16_000 } else { -4_000 };
+    connection.pragma_update(None, "cache_size", cache)?;
     // Each work's savepoint keeps the pages as they were before it; by default that goes to a file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)

@@ -384,9 +384,6 @@ pub fn put(
              ON CONFLICT (organization_id, user_id) DO UPDATE SET role = $3, state = $4",
             &[found.id.into(), user.id.into(), role.as_str().into(), state.as_str().into(), tx.now.into()],
         )?;
-        if before.is_some_and(|(before, _)| role < before) {
-            end_invitations(tx, found.id, user.id)?;
-        }
         if state == State::Inactive {
             users::forget_seen(tx, user.id)?;
         }
@@ -396,7 +393,11 @@ pub fn put(
         } else {
             succeed(tx, &actor, found.id)?;
         }
-        the_member(tx, found.id, user.id, unseen_since)
+        let member = the_member(tx, found.id, user.id, unseen_since)?;
+        if before.is_some_and(|(before, _)| member.role < before) {
+            end_invitations(tx, found.id, user.id)?;
+        }
+        Ok(member)
     })
 }
 

@@ -21,7 +21,7 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync'],
 });
-for (const [screen, width, height] of [['phone', 390, 844], ['narrow', 320, 568], ['desktop', 1280, 800]]) {
+for (const [screen, width, height] of [['phone', 390, 844], ['desktop', 1280, 800]]) {
   for (const colorScheme of ['light', 'dark']) {
     const context = await browser.newContext({ viewport: { width, height }, colorScheme });
     for (const name of names) await look(context, name, `${screen} ${colorScheme}`);
