@@ -3,7 +3,7 @@
 //! Measured: a commit with `synchronous=FULL` costs a disk flush whatever it holds, so works that wait together share
 //! one. Each runs in a savepoint of its own; all are answered after the commit, none before.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -43,6 +43,8 @@ type Finish = Box<dyn FnOnce(Result<()>)>;
 thread_local! {
     /// On a writer's thread, while it works: its connection.
     static WRITING: RefCell<Option<Rc<Connection>>> = const { RefCell::new(None) };
+    /// There, whether the work that runs has written nothing yet: its first write needs no savepoint beside the work's own.
+    static UNTOUCHED: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Sqlite {
@@ -103,6 +105,9 @@ impl Sqlite {
         work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         if let Some(connection) = self.writing() {
+            if UNTOUCHED.replace(false) {
+                return first_in_savepoint(&connection, work);
+            }
             return in_savepoint(&connection, work);
         }
         let (answer, answered) = sync_channel(1);
@@ -125,7 +130,10 @@ impl Sqlite {
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
         let run = || match WRITING.with(|writing| writing.borrow().clone()) {
-            Some(connection) => in_savepoint(&connection, work),
+            Some(connection) => {
+                UNTOUCHED.set(true);
+                in_savepoint(&connection, work)
+            }
             None => Err(Error::Internal("a write ran outside the writer's thread".into())),
         };
         let job: Job = Box::new(move |refused| {
@@ -303,6 +311,16 @@ fn in_savepoint<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Re
         execute(connection, "ROLLBACK TO work")?;
     }
     execute(connection, "RELEASE work")?;
+    answer.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// The same for the first write of a work, in the savepoint that is open for the whole of it.
+fn first_in_savepoint<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    let answer = catch_unwind(AssertUnwindSafe(|| work(connection)));
+    if !matches!(answer, Ok(Ok(_))) {
+        execute(connection, "ROLLBACK TO work")?;
+        UNTOUCHED.set(true);
+    }
     answer.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
