@@ -187,8 +187,15 @@ pub fn list(
         let count = db.read(|tx| count(tx, actor, listing))?;
         let start = Page { seen: Vec::new(), rest: Rest::AfterKey(String::new(), OrganizationId(0)) };
         if most <= piece {
-            let first = start.next(db, actor, listing, most)?;
-            return Ok((Page { rest: Rest::Nothing, ..first }, Some(count)));
+            let mut page = start.next(db, actor, listing, most)?;
+            // What is read and not shown (an archived one that is not wanted) leaves room for the next.
+            while page.seen.len() < most && !page.is_last() {
+                let Page { seen, rest } = page.next(db, actor, listing, most)?;
+                page.seen.extend(seen);
+                page.rest = rest;
+            }
+            page.seen.truncate(most);
+            return Ok((Page { rest: Rest::Nothing, ..page }, Some(count)));
         }
     }
     let ids = db.read(|tx| matching(tx, actor, listing))?;

@@ -164,3 +164,19 @@ async fn parts_side_by_side_are_the_whole() {
     }
     assert_eq!(Value::Array(parts), whole);
 }
+
+#[tokio::test]
+async fn what_is_not_shown_does_not_shorten_a_part() {
+    let house = House::new();
+    house.user("ana");
+    house.user("bob");
+    for name in ["a", "b", "c", "d"] {
+        house.organization_as(name, "ana", Visibility::Public, Joining::Invite);
+        house.member(name, "bob", Role::Member, State::Active);
+    }
+    house.archive("a", true);
+    house.archive("b", true);
+    // Not wanted by the one, and not there for the other, who is in charge of neither.
+    assert_eq!(slugs(&house, "ana", "?archived=false&limit=2").await, ["c", "d"]);
+    assert_eq!(slugs(&house, "bob", "?limit=1").await, ["c"]);
+}
