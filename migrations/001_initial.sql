@@ -46,7 +46,7 @@ CREATE TABLE organizations (
     name TEXT NOT NULL,
     name_key TEXT NOT NULL,
     -- The name_key of a public organization: unique among them.
-    public_name_key TEXT UNIQUE,
+    public_name_key TEXT,
     description TEXT,
     urls TEXT NOT NULL,
     contacts TEXT NOT NULL,
@@ -61,6 +61,7 @@ CREATE TABLE organizations (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
+CREATE UNIQUE INDEX organizations_public_name ON organizations (public_name_key) WHERE public_name_key IS NOT NULL;
 CREATE INDEX organizations_created_by ON organizations (created_by);
 CREATE INDEX organizations_by_name ON organizations (name_key, id);
 CREATE INDEX organizations_listed ON organizations (visibility, name_key, id) WHERE archived_at IS NULL;

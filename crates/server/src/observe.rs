@@ -38,6 +38,8 @@ use tracing_subscriber::EnvFilter;
 use crate::http::Cause;
 use crate::listen::{self, Limits};
 
+mod json;
+
 /// The header that carries a [`RequestId`].
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -87,11 +89,7 @@ pub fn init(filter: &str, terminal: bool) -> Result<Guard, String> {
 
 fn subscriber(filter: EnvFilter, terminal: bool, sink: Arc<Sink>) -> Box<dyn Subscriber + Send + Sync> {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(sink).with_ansi(terminal);
-    if terminal {
-        Box::new(lines.finish())
-    } else {
-        Box::new(lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
-    }
+    if terminal { Box::new(lines.finish()) } else { Box::new(lines.event_format(json::Lines).finish()) }
 }
 
 /// Logs each panic once, with the request it happened in.
