@@ -13,6 +13,7 @@ use crate::accounts;
 use crate::app::App;
 use crate::dialects::{Dialect, Routes, bit, buildog, cadasta, pm415, stormz};
 use crate::http;
+use crate::listen::Malformed;
 use crate::media;
 
 /// The routes of each dialect, under its name.
@@ -42,15 +43,16 @@ pub fn router(app: &App) -> Router {
         .fallback(unknown_path)
         .with_state(app.clone());
     let all = faces.merge(media::routes(app.media.clone()));
-    let origins: std::sync::Arc<[String]> = app.cors_origins.clone().into();
-    all.layer(layer_fn(move |route: Route| finish(route, origins.clone())))
+    let (origins, is_https): (std::sync::Arc<[String]>, _) = (app.cors_origins.clone().into(), app.is_https());
+    all.layer(layer_fn(move |route: Route| finish(route, origins.clone(), is_https)))
 }
 
-/// What holds for every answer, whoever gives it: browsers guess no types, nothing signed-in is kept by caches, pages of
-/// the configured origins may read it.
+/// What holds for every answer, whoever gives it: see [`http::guard`]; pages of the configured origins may read it; a
+/// server that is reached by https is reached by that alone.
 fn finish(
     route: Route,
     origins: std::sync::Arc<[String]>,
+    is_https: bool,
 ) -> impl Service<Request, Response = Response, Error = std::convert::Infallible, Future: Send> + Clone + Send + Sync
 {
     service_fn(move |request: Request| {
@@ -60,14 +62,17 @@ fn finish(
             && request.method() == Method::OPTIONS
             && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         async move {
-            let mut answer = if is_preflight { preflight() } else { route.call(request).await? };
+            let mut answer = if request.extensions().get::<Malformed>().is_some() {
+                malformed()
+            } else if is_preflight {
+                preflight()
+            } else {
+                route.call(request).await?
+            };
             let headers = answer.headers_mut();
-            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            for (name, value) in UNLESS_SAID {
-                headers.entry(name).or_insert(value);
-            }
-            if !headers.contains_key(header::CACHE_CONTROL) {
-                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            http::guard(headers);
+            if is_https {
+                headers.insert(header::STRICT_TRANSPORT_SECURITY, A_YEAR);
             }
             if let Some(origin) = origin {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -80,11 +85,8 @@ fn finish(
     })
 }
 
-/// What every answer tells a browser that does not tell something else: nothing here is a page to run or to frame.
-const UNLESS_SAID: [(HeaderName, HeaderValue); 2] = [
-    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-];
+/// How long a browser remembers to come by https. Other names below this one are not ours to speak for.
+const A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// What a page's script may read of an answer besides what any may.
 const EXPOSED: HeaderValue = HeaderValue::from_static("Link, Location, Retry-After, X-Request-Id");
@@ -125,6 +127,11 @@ async fn jwks(State(app): State<App>) -> Response {
     let mut answer = http::json(StatusCode::OK, &app.keys.jwks());
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
     answer
+}
+
+/// The answer to a request that no server may guess the meaning of.
+fn malformed() -> Response {
+    http::json(StatusCode::BAD_REQUEST, &json!({"error": "Bad request"}))
 }
 
 async fn wrong_method() -> Response {

@@ -7,6 +7,7 @@ use guildhall_domain::authz::Actor;
 use guildhall_domain::credentials::password::{MAX_BYTES, MIN_CHARACTERS, Password, Weakness};
 use guildhall_domain::credentials::{self, Wanted};
 use guildhall_domain::error::Conflict;
+use guildhall_domain::limits::REGISTRATIONS;
 use guildhall_domain::onboarding::{self, SignedIn as Outcome, With};
 use guildhall_domain::text::{Email, PersonName, Username, UsernameError};
 use guildhall_domain::users::{self, Changes, NewUser, Profile};
@@ -23,7 +24,11 @@ use crate::http::{self, Address, Payload};
 
 /// Makes an account, which can sign in once the link mailed to its address is used. Whatever credential comes with it
 /// is not looked at.
-pub(super) async fn register(State(app): State<App>, payload: Payload<Cadasta>) -> Result<Response, Error> {
+pub(super) async fn register(
+    State(app): State<App>,
+    Address(address): Address,
+    payload: Payload<Cadasta>,
+) -> Result<Response, Error> {
     let body = fields::body(&payload)?;
     let mut wrong = Complaints::default();
     let (username, email) = read_logins(&app, Actor::nobody(), &body).await?;
@@ -34,6 +39,7 @@ pub(super) async fn register(State(app): State<App>, payload: Payload<Cadasta>) 
     let (Some(username), Some(name), Some(email), Some(password)) = (username, name, email, password) else {
         return Err(wrong.into());
     };
+    app.admit(REGISTRATIONS, address).await?;
     let new = NewUser {
         username: Some(username),
         email,
