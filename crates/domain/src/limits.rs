@@ -37,14 +37,9 @@ pub enum Beyond {
     NotSent,
 }
 
-/// Making an account, whatever comes of it.
-pub const REGISTRATIONS: Limit = Limit {
-    what: "Registrations",
-    per: "client address",
-    most: 100,
-    within: HOUR,
-    beyond: Beyond::Refused,
-};
+/// Making an account, whatever comes of it: it tells which addresses are taken.
+pub const REGISTRATIONS: Limit =
+    Limit { what: "Registrations", per: "client address", most: 100, within: HOUR, beyond: Beyond::Refused };
 
 /// Wrong passwords for one account, from all addresses together. From where the account signed in of late it stays open.
 pub const FAILURES_OF_ACCOUNT: Limit = Limit {
@@ -73,7 +68,7 @@ pub const RESETS_ASKED: Limit = Limit {
     beyond: Beyond::Refused,
 };
 
-/// Asking for another address.
+/// Asking for another address, whatever comes of it: it tells which are taken.
 pub const ADDRESS_CHANGES: Limit = Limit {
     what: "Changes of address asked for",
     per: "account",
@@ -102,8 +97,13 @@ pub const INVITATIONS_OF_ORGANIZATION: Limit = Limit {
 };
 
 /// Invitations that one person sends, from all organizations.
-pub const INVITATIONS_BY_USER: Limit =
-    Limit { what: "Invitations by a person", per: "account", most: 1_000, within: DAY, beyond: Beyond::Refused };
+pub const INVITATIONS_BY_USER: Limit = Limit {
+    what: "Invitations by a person",
+    per: "account",
+    most: 1_000,
+    within: DAY,
+    beyond: Beyond::Refused,
+};
 
 /// Letters that invite one address, from all organizations. The invitation itself is made.
 pub const INVITATIONS_MAILED: Limit = Limit {
@@ -181,7 +181,9 @@ fn count(tx: &WriteTx<'_>, limit: &Limit, key: &str, more: i64) -> Result<Option
                    ends_at = CASE WHEN limit_counts.ends_at > $4 THEN limit_counts.ends_at ELSE $3 END
                RETURNING taken, ends_at";
     let (key, ends_at) = (hashed(limit, key), tx.now.after(limit.within));
-    tx.row(sql, &[(&key).into(), more.into(), ends_at.into(), tx.now.into()], |row| Ok((row.int()?, row.time()?)))
+    tx.row(sql, &[(&key).into(), more.into(), ends_at.into(), tx.now.into()], |row| {
+        Ok((row.int()?, row.time()?))
+    })
 }
 
 /// Whether one more would have room, without counting it.

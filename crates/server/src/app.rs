@@ -149,6 +149,14 @@ impl App {
         self.admit(limits::PICTURES, actor.require_user()?.0.to_string()).await
     }
 
+    /// Counts a change of address that `actor` asks for.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`]; [`Error::Limited`] where it is one too many.
+    pub async fn admit_address_change(&self, actor: &Actor) -> Result<()> {
+        self.admit(limits::ADDRESS_CHANGES, actor.require_user()?.0.to_string()).await
+    }
+
     /// The hash of a new password, made where it holds nobody up.
     ///
     /// # Errors

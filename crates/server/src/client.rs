@@ -121,7 +121,9 @@ impl FromStr for Range {
         let first: IpAddr = first.parse().map_err(|_| wrong())?;
         let whole = if first.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
-            Some(bits) if bits.bytes().all(|digit| digit.is_ascii_digit()) => bits.parse().map_err(|_| wrong())?,
+            Some(bits) if bits.bytes().all(|digit| digit.is_ascii_digit()) => {
+                bits.parse().map_err(|_| wrong())?
+            }
             Some(_) => return Err(wrong()),
             None => whole,
         };
@@ -158,7 +160,11 @@ mod tests {
     #[test]
     fn a_range_has_the_addresses_that_begin_like_it() {
         for (range, inside, outside) in [
-            ("10.0.0.0/8", &["10.0.0.0", "10.255.255.255", "::ffff:10.1.2.3"][..], &["11.0.0.0", "9.255.255.255"][..]),
+            (
+                "10.0.0.0/8",
+                &["10.0.0.0", "10.255.255.255", "::ffff:10.1.2.3"][..],
+                &["11.0.0.0", "9.255.255.255"][..],
+            ),
             ("192.0.2.1", &["192.0.2.1"], &["192.0.2.0", "::c000:201"]),
             ("0.0.0.0/0", &["255.255.255.255", "0.0.0.0"], &["::1"]),
             ("2001:db8::/32", &["2001:db8:ffff::1"], &["2001:db9::", "32.1.13.184"]),
@@ -172,7 +178,17 @@ mod tests {
                 assert!(!proxies.has(ip(address)), "{range} {address}");
             }
         }
-        for bad in ["", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/", "10.0.0.0/+8", "::/129", "::1/64", "proxy", "1.2.3.4/8/8"] {
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0.1/8",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "::/129",
+            "::1/64",
+            "proxy",
+            "1.2.3.4/8/8",
+        ] {
             assert!(bad.parse::<Range>().is_err(), "{bad}");
         }
     }

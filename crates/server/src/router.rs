@@ -43,7 +43,8 @@ pub fn router(app: &App) -> Router {
         .fallback(unknown_path)
         .with_state(app.clone());
     let all = faces.merge(media::routes(app.media.clone()));
-    let (origins, is_https): (std::sync::Arc<[String]>, _) = (app.cors_origins.clone().into(), app.is_https());
+    let (origins, is_https): (std::sync::Arc<[String]>, _) =
+        (app.cors_origins.clone().into(), app.is_https());
     all.layer(layer_fn(move |route: Route| finish(route, origins.clone(), is_https)))
 }
 
@@ -88,6 +89,9 @@ fn finish(
 /// How long a browser remembers to come by https. Other names below this one are not ours to speak for.
 const A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
+/// The methods that any path knows.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
+
 /// What a page's script may read of an answer besides what any may.
 const EXPOSED: HeaderValue = HeaderValue::from_static("Link, Location, Retry-After, X-Request-Id");
 
@@ -98,7 +102,7 @@ fn allowed_origin(request: &Request, origins: &[String]) -> Option<HeaderValue> 
 
 fn preflight() -> Response {
     const ALLOWED: [(HeaderName, HeaderValue); 3] = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE")),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static("Authorization, Content-Type, X-CSRF-TOKEN"),
@@ -139,7 +143,11 @@ async fn wrong_method() -> Response {
 }
 
 /// The answer to a path that nobody serves, in the words of the dialect below whose paths it lies.
-async fn unknown_path(uri: Uri) -> Response {
+async fn unknown_path(method: Method, uri: Uri) -> Response {
+    // Of these no path knows any: one asks for what was sent to be repeated, the other for a way through.
+    if [Method::TRACE, Method::CONNECT].contains(&method) {
+        return ([(header::ALLOW, METHODS)], wrong_method().await).into_response();
+    }
     let path = format!("/{}", uri.path().trim_start_matches('/'));
     let below =
         |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

@@ -299,11 +299,8 @@ mod tests {
                 fail_once(db, "ana@example.com", FROM);
             }
             let attempt = look(db, "ANA@example.com", FROM).unwrap().unwrap();
-            let right = Compared {
-                tried: attempt.tried,
-                user: Some(ana.id),
-                right: Some((ana.id, "a hash".into())),
-            };
+            let right =
+                Compared { tried: attempt.tried, user: Some(ana.id), right: Some((ana.id, "a hash".into())) };
             let answer = onboarding::sign_in(db, right, Wanted::Key, None).unwrap();
             assert!(matches!(answer, SignedIn::Done(_)));
             let waits: Vec<u64> = (0..6).map(|_| fail_once(db, "ana@example.com", FROM).as_secs()).collect();

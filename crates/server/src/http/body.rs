@@ -35,7 +35,8 @@ async fn collect(mut body: Body, most: usize, room: &'static Room) -> Result<Byt
     let mut share = Share { room, bytes: 0 };
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| if is_body_timeout(&error) { Fault::TooSlow } else { Fault::Broken })?;
+        let frame =
+            frame.map_err(|error| if is_body_timeout(&error) { Fault::TooSlow } else { Fault::Broken })?;
         // What is no data stands behind the body, and means nothing here.
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > most - share.bytes {
@@ -129,7 +130,11 @@ mod tests {
         let second = collect(parts(&[200, 200]), 1000, &ROOM).await.unwrap();
         assert_eq!(collect(parts(&[1]), 1000, &ROOM).await, Err(Fault::NoRoom));
         drop(first);
-        assert_eq!(collect(parts(&[1]), 1000, &ROOM).await, Err(Fault::NoRoom), "a part is left of the first");
+        assert_eq!(
+            collect(parts(&[1]), 1000, &ROOM).await,
+            Err(Fault::NoRoom),
+            "a part is left of the first"
+        );
         drop(part);
         let third = collect(parts(&[300, 300]), 1000, &ROOM).await.unwrap();
         assert_eq!(ROOM.taken.load(Ordering::Relaxed), 1000);

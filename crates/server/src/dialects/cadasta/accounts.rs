@@ -30,6 +30,7 @@ pub(super) async fn register(
     payload: Payload<Cadasta>,
 ) -> Result<Response, Error> {
     let body = fields::body(&payload)?;
+    app.admit(REGISTRATIONS, address).await?;
     let mut wrong = Complaints::default();
     let (username, email) = read_logins(&app, Actor::nobody(), &body).await?;
     let username = wrong.note("username", required(username));
@@ -39,7 +40,6 @@ pub(super) async fn register(
     let (Some(username), Some(name), Some(email), Some(password)) = (username, name, email, password) else {
         return Err(wrong.into());
     };
-    app.admit(REGISTRATIONS, address).await?;
     let new = NewUser {
         username: Some(username),
         email,
@@ -167,6 +167,9 @@ pub(super) async fn update(
     // An account without a username shows its address in that place: sent back unchanged, it changes nothing.
     if body.get("username").and_then(Value::as_str) == Some(me.username().as_str()) {
         body.shift_remove("username");
+    }
+    if body.get("email").is_some_and(|email| email.as_str() != me.email.as_deref()) {
+        app.admit_address_change(&actor).await?;
     }
     let mut wrong = Complaints::default();
     let (username, email) = read_logins(&app, actor.clone(), &body).await?;
