@@ -2,6 +2,14 @@
 
 use std::time::Duration;
 
+use axum::response::IntoResponse;
+use guildhall::dialects::Dialect;
+use guildhall::dialects::bit::Bit;
+use guildhall::dialects::buildog::Buildog;
+use guildhall::dialects::cadasta::Cadasta;
+use guildhall::dialects::pm415::Pm415;
+use guildhall::dialects::stormz::Stormz;
+use guildhall::http::Fault;
 use guildhall_domain::limits::{self, Beyond, Limit};
 use guildhall_domain::outbox::Kind;
 use image::{ImageFormat, RgbImage};
@@ -332,6 +340,26 @@ async fn where_limits_are_off_none_holds() {
     let sql = "SELECT COUNT(*) FROM limit_counts";
     let stored = rusqlite::Connection::open(house.folder.0.join("guildhall.db")).unwrap();
     assert_eq!(stored.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 0, "nothing is even counted");
+}
+
+#[tokio::test]
+async fn where_bodies_find_no_room_each_dialect_says_so_in_its_shape() {
+    async fn told<D: Dialect>() -> (u16, String, Value) {
+        let answer = D::Error::from(Fault::NoRoom).into_response();
+        let again = answer.headers()["retry-after"].to_str().unwrap().to_owned();
+        let (status, body) = (answer.status().as_u16(), answer.into_body());
+        let body = axum::body::to_bytes(body, 1000).await.unwrap();
+        (status, again, serde_json::from_slice(&body).unwrap())
+    }
+    let is = |body: Value| (503, "1".to_owned(), body);
+    assert_eq!(told::<Bit>().await, is(json!({"message": "The server is busy. Try again later."})));
+    assert_eq!(told::<Buildog>().await, is(json!({"error": "Service unavailable"})));
+    let detail = "Service temporarily unavailable, try again later.";
+    assert_eq!(told::<Cadasta>().await, is(json!({"detail": detail})));
+    let words = "Service Unavailable";
+    let body = json!({"statusCode": 503, "error": words, "message": words, "success": false});
+    assert_eq!(told::<Pm415>().await, is(body));
+    assert_eq!(told::<Stormz>().await, is(json!({"message": "Service unavailable"})));
 }
 
 /// A line of the table in docs/limits.md.
