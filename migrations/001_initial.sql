@@ -132,6 +132,21 @@ CREATE TABLE sign_in_failures (
 );
 CREATE INDEX sign_in_failures_by_time ON sign_in_failures (next_at);
 
+-- From where an account signed in of late; the key is a hash of both.
+CREATE TABLE sign_in_places (
+    key TEXT NOT NULL PRIMARY KEY,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX sign_in_places_by_expiry ON sign_in_places (expires_at);
+
+-- How often something was done that has a limit; the key is a hash of what and for whom.
+CREATE TABLE limit_counts (
+    key TEXT NOT NULL PRIMARY KEY,
+    taken BIGINT NOT NULL,
+    ends_at BIGINT NOT NULL
+);
+CREATE INDEX limit_counts_by_end ON limit_counts (ends_at);
+
 CREATE TABLE invitations (
     id BIGINT NOT NULL PRIMARY KEY,
     organization_id BIGINT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
@@ -147,14 +162,6 @@ CREATE TABLE invitations (
     UNIQUE (organization_id, email_key)
 );
 CREATE INDEX invitations_by_inviter ON invitations (invited_by);
-
--- How many invitations an organization sent on a day (days since 1970).
-CREATE TABLE invitation_counts (
-    organization_id BIGINT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
-    day BIGINT NOT NULL,
-    sent BIGINT NOT NULL,
-    PRIMARY KEY (organization_id, day)
-);
 
 CREATE TABLE events (
     id BIGINT NOT NULL PRIMARY KEY,

@@ -128,6 +128,7 @@ pub(super) fn try_open_database(
         clock: Clock::system(),
         random: Random::system(),
         inactive_after: config.inactive_after,
+        limits: config.limits,
         invitations_per_day: config.invitations_per_day,
     };
     let opened = if makes { Db::sqlite(file, settings) } else { Db::existing(file, settings) };

@@ -94,12 +94,8 @@ fn history(seed: u64) -> BTreeMap<String, u64> {
     println!("GUILDHALL_SEED={seed}");
     let folder = Folder::in_memory();
     let clock = Clock::fixed(NOW);
-    let settings = Settings {
-        clock: clock.clone(),
-        random: Random::seeded(seed),
-        invitations_per_day: None,
-        ..Settings::default()
-    };
+    let settings =
+        Settings { clock: clock.clone(), random: Random::seeded(seed), limits: false, ..Settings::default() };
     let file = folder.0.join("guildhall.db");
     let db = Db::sqlite(&file, settings).unwrap();
     let stored = rusqlite::Connection::open(&file).unwrap();
