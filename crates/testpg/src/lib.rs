@@ -235,7 +235,7 @@ impl Cluster {
         let is_alive =
             |pid: &&str| Command::new("kill").args(["-s", "0", pid]).stderr(Stdio::null()).status();
         let begun = Instant::now();
-        while all.iter().any(|pid| is_alive(&pid).is_ok_and(|status| status.success())) {
+        while all.iter().any(|pid| is_alive(pid).is_ok_and(|status| status.success())) {
             assert!(begun.elapsed() < PATIENCE, "{all:?} do not end");
             std::thread::sleep(Duration::from_millis(5));
         }
