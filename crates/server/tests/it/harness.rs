@@ -10,9 +10,11 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use guildhall::app::{self, App, Parts};
 use guildhall::issuers::{IssuerConfig, Issuers};
+use guildhall::keyring;
 use guildhall::media::Media;
 use guildhall::observe;
 use guildhall::router::router;
+use guildhall::sealing::Seal;
 use guildhall::tokens::{Keys, Names};
 use guildhall_domain::authz::{Actor, Role, Scope, State};
 use guildhall_domain::clock::{Clock, Random, Timestamp};
@@ -104,7 +106,9 @@ impl House {
             ..Settings::default()
         };
         let db = Db::sqlite(&folder.0.join("guildhall.db"), settings).unwrap();
-        let keys = Keys::open(&folder.0.join("keys"), Names::default(), clock.clone(), &random).unwrap();
+        let seal = Seal::new(None);
+        keyring::prepare(&db, &seal, None).unwrap();
+        let keys = Keys::open(&db, seal, Names::default()).unwrap();
         let app = App::new(Parts {
             db,
             keys,
@@ -204,7 +208,7 @@ impl House {
             invitation: None,
         };
         match self.app.sign_in(entry).await.unwrap() {
-            SignedIn::Done(session) => self.app.token(&session).unwrap().0,
+            SignedIn::Done(session) => self.app.token(&session).await.unwrap().0,
             other => panic!("{other:?}"),
         }
     }

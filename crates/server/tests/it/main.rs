@@ -11,6 +11,7 @@ mod cli;
 mod faces;
 mod harness;
 mod issuers;
+mod keyring;
 mod listen;
 mod mail;
 mod media;
