@@ -37,7 +37,7 @@ pub struct Attempt {
 }
 
 /// What came of comparing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Compared {
     pub(crate) throttle: String,
     /// The account that was tried, where there is one.
