@@ -185,7 +185,9 @@ impl Db {
     /// Runs `work` on one state of the database. It may run again where a connection was lost.
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T> + Clone) -> Result<T> {
         match &self.0.engine {
-            Engine::Sqlite(sqlite) => sqlite.read(|connection| work(&self.tx(Connection::Sqlite(connection)))),
+            Engine::Sqlite(sqlite) => {
+                sqlite.read(|connection| work(&self.tx(Connection::Sqlite(connection))))
+            }
             Engine::Postgres(postgres) => {
                 postgres.read(|session| work(&self.tx(Connection::Postgres(session))))
             }

@@ -93,7 +93,12 @@ impl App {
         &self,
         work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        work(&self.db)
+        if !self.db.is_remote() {
+            return work(&self.db);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.db.look(work, move |result| drop(answer.send(result)));
+        answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the reader is gone".into())))
     }
 
     /// Runs an operation that looks at more than a few rows, where it holds nobody up: on a thread of its own, few at a time.
@@ -121,7 +126,7 @@ impl App {
     /// What the operation refuses; [`Error::Unavailable`] where it could not be made durable.
     pub async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Db) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         self.db.submit(work, move |result| drop(answer.send(result)));

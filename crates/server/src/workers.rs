@@ -22,9 +22,9 @@ use crate::media::StoreError;
 const LOOK: Duration = Duration::from_millis(200);
 /// Letters that are sent side by side, so that one slow server does not hold all of them up.
 const AT_ONCE: i64 = 4;
-/// What is waited between tries to write down that a letter was sent: with that of sending, far less than a letter is one
-/// node's.
-const PAUSES: [Duration; 5] = [1, 1, 2, 4, 8].map(Duration::from_secs);
+/// What is waited between tries to write down that a letter was sent, in seconds: together with sending, far less than a
+/// letter is one node's.
+const PAUSES: [u64; 5] = [1, 1, 2, 4, 8];
 /// How often is swept, and how old a picture must be that nothing uses: its organization may be in the making.
 const HOUR: Duration = Duration::from_secs(3600);
 /// When is swept first: not while the server starts.
@@ -202,7 +202,7 @@ async fn done(app: &App, id: String) -> Result<(), Error> {
     };
     for pause in PAUSES {
         match done().await {
-            Err(Error::Unavailable(_)) => tokio::time::sleep(pause).await,
+            Err(Error::Unavailable(_)) => tokio::time::sleep(Duration::from_secs(pause)).await,
             told => return told,
         }
     }
