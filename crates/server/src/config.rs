@@ -21,6 +21,7 @@ use crate::client::Proxies;
 use crate::issuers::IssuerConfig;
 use crate::listen::Limits;
 use crate::mail::{check_from, one_line};
+use crate::sealing::Secret;
 use crate::tokens::Names;
 
 const DAY: u64 = 24 * 3600;
@@ -105,7 +106,8 @@ const OPTIONS: [&str; 9] =
     ["data", "database", "listen", "public-url", "mail", "media", "metrics-listen", "log", "limits"];
 
 /// The keys that have none: `GUILDHALL_` and the key in the environment, and the file.
-const FURTHER: [&str; 14] = [
+const FURTHER: [&str; 15] = [
+    "secret",
     "mail_from",
     "return_to",
     "cors_origins",
@@ -133,6 +135,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the database is.
     pub database: Database,
+    /// What the keys in the database are sealed with; nothing for the file in the data folder.
+    pub secret: Option<Secret>,
     /// Under which the server is reached, without a slash at the end; nothing for the address it got.
     pub public_url: Option<String>,
     /// Where mail goes, for [`crate::mail::Transport::open`].
@@ -221,6 +225,7 @@ impl Config {
         Ok(Self {
             listen,
             database: database.unwrap_or_else(|| Database::Sqlite(data.join("guildhall.db"))),
+            secret: layers.parsed("secret", secret)?,
             public_url: layers.parsed("public-url", web_address)?,
             mail: layers.parsed("mail", filled)?.unwrap_or_else(|| in_data("mail")),
             mail_from: layers.parsed("mail_from", sender)?,
@@ -468,6 +473,11 @@ fn database(text: &str) -> Result<Database, String> {
         return Err("expected sqlite:PATH".into());
     }
     Ok(Database::Sqlite(PathBuf::from(path)))
+}
+
+/// Does not show the text.
+fn secret(text: &str) -> Result<Secret, String> {
+    Secret::parse(text).ok_or_else(|| "not 64 hex digits (make one with: openssl rand -hex 32)".into())
 }
 
 /// An address that paths are put behind: no slash at its end.

@@ -180,10 +180,11 @@ fn a_slash_at_the_end_of_the_public_url_is_dropped() {
 }
 
 /// A line of a file, and what is told about it.
-const FAULTS: [(&str, &str); 35] = [
+const FAULTS: [(&str, &str); 36] = [
     ("listen = \"3010\"", "listen: \"3010\" is not an address and port such as 127.0.0.1:3010"),
     ("listen = true", "listen: not a text or number"),
     ("data = \"\"", "data: must not be empty"),
+    ("secret = \"hunter2\"", "secret: not 64 hex digits (make one with: openssl rand -hex 32)"),
     ("database = \"mysql://u:p@h\"", "database: expected sqlite:PATH"),
     ("database = \"mysql:\"", "database: expected sqlite:PATH"),
     ("oauth_clients = { app = \"\" }", "oauth_clients.app: must not be empty"),
