@@ -102,7 +102,13 @@ impl Db {
     }
 
     /// Answers whether the database can be used now, by a read that touches it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where it cannot be read, or written to.
     pub fn ready(&self) -> Result<()> {
+        match &self.0.engine {
+            Engine::Sqlite(sqlite) => sqlite.ready()?,
+        }
         self.read(|tx| {
             tx.row("SELECT value FROM counters WHERE name = $1", &["users".into()], |row| row.int())
         })

@@ -7,13 +7,15 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::migrations;
 use crate::clock::Timestamp;
@@ -25,6 +27,10 @@ const QUEUE: usize = 10_000;
 const BATCH: usize = 256;
 /// How long a statement waits for another process (the command line beside a server).
 const BUSY: Duration = Duration::from_secs(5);
+/// Pages in the log that are not in the file yet, after which they are put there.
+const LOG_PAGES: i64 = 1_000;
+/// What is told of every write after the disk has failed to keep one.
+const LOST: &str = "the disk did not keep what was written to it; nothing is written until a new start";
 /// Statements that a connection keeps prepared; there are fewer in all.
 const STATEMENTS: usize = 400;
 
@@ -33,7 +39,14 @@ pub(super) struct Sqlite {
     readers: Mutex<Vec<Connection>>,
     queue: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
+    lost: Lost,
 }
+
+/// Whether the disk has failed to keep what was written.
+///
+/// After a failed sync nobody knows what of it is there: the system may forget the failure, and say of the next one that all
+/// went well. So no sync is tried again. What was written before is whole, is read as ever, and is what a new start finds.
+type Lost = Arc<AtomicBool>;
 
 /// A work that waits. Called with nothing it runs, with an error it does not; either way it answers what to do once the
 /// commit is known.
@@ -56,18 +69,31 @@ impl Sqlite {
         let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // SQLite would do it inside a commit and keep silent about failures.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        // A write whose sync failed may be in the log as the system remembers it, and not on the disk: what is found there is
+        // synced as part of the file before anything is built on it.
+        checkpoint(&connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
         migrations::run(&connection, now)?;
         let (queue, jobs) = sync_channel(QUEUE);
+        let lost = Lost::default();
+        let told = Arc::clone(&lost);
         let writer = std::thread::Builder::new()
             .name("guildhall-writer".into())
-            .spawn(move || write_loop(connection, &jobs))
+            .spawn(move || write_loop(connection, &jobs, &told))
             .map_err(|error| Error::Unavailable(format!("cannot start the writer's thread: {error}")))?;
         Ok(Self {
             file: file.to_owned(),
             readers: Mutex::default(),
             queue: Some(queue),
             writer: Some(writer),
+            lost,
         })
+    }
+
+    /// Whether it can be written to.
+    pub(super) fn ready(&self) -> Result<()> {
+        if self.lost.load(Ordering::Relaxed) { Err(Error::Unavailable(LOST.into())) } else { Ok(()) }
     }
 
     /// The writer's connection, for what runs on its thread: there a read sees what the work wrote before.
@@ -97,7 +123,7 @@ impl Sqlite {
         if ended.is_ok() {
             self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
-        answer.and_then(|answer| ended.map(|()| answer))
+        answer.and_then(|answer| Ok(ended.map(|()| answer)?))
     }
 
     pub(super) fn write<T: Send + 'static>(
@@ -159,11 +185,21 @@ impl Sqlite {
         if file.exists() {
             return Err(Error::Unavailable(format!("{} exists already", file.display())));
         }
-        private_file(file)?;
-        let copied = self.copy(file);
+        // Under another name first, so that half a copy is not taken for one, whatever ends this process.
+        let mut draft = file.as_os_str().to_owned();
+        draft.push(".part");
+        let draft = PathBuf::from(draft);
+        let remove = |draft: &Path| match std::fs::remove_file(draft) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        let written = |error: std::io::Error| Error::Unavailable(format!("cannot write {}: {error}", file.display()));
+        remove(&draft).map_err(written)?;
+        private_file(&draft)?;
+        let copied = self.copy(&draft).and_then(|()| put_in_place(&draft, file).map_err(written));
         if copied.is_err() {
-            // Half a copy must not be taken for one; where it cannot be removed either, the error tells why.
-            drop(std::fs::remove_file(file));
+            // Where it cannot be removed either, the error tells why.
+            drop(remove(&draft));
         }
         copied
     }
@@ -177,10 +213,7 @@ impl Sqlite {
             drop(backup);
             copy.pragma_update(None, "journal_mode", "DELETE")?;
             Ok(())
-        })?;
-        std::fs::File::open(file)
-            .and_then(|copy| copy.sync_all())
-            .map_err(|error| Error::Unavailable(format!("cannot write {}: {error}", file.display())))
+        })
     }
 
     pub(super) fn integrity(&self) -> Result<Vec<String>> {
@@ -230,6 +263,14 @@ pub(super) fn require_schema(file: &Path) -> Result<()> {
     Err(Error::Unavailable(format!("{} {why}", file.display())))
 }
 
+/// Gives what is written in `draft` its name, for good.
+fn put_in_place(draft: &Path, file: &Path) -> std::io::Result<()> {
+    std::fs::File::open(draft)?.sync_all()?;
+    std::fs::rename(draft, file)?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// Makes the file, empty and for its owner alone, where it is missing.
 fn private_file(file: &Path) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -267,40 +308,72 @@ fn connect_to(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn write_loop(connection: Connection, jobs: &Receiver<Job>) {
+fn write_loop(connection: Connection, jobs: &Receiver<Job>, lost: &Lost) {
     let connection = Rc::new(connection);
     WRITING.with(|writing| *writing.borrow_mut() = Some(Rc::clone(&connection)));
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
         batch.extend(jobs.try_iter().take(BATCH - 1));
-        write_batch(&connection, batch);
+        if lost.load(Ordering::Relaxed) {
+            refuse(batch, LOST);
+            continue;
+        }
+        let kept = write_batch(&connection, batch).and_then(|()| tidy_log(&connection));
+        if kept.is_err_and(|error| is_failed_sync(&error)) {
+            lost.store(true, Ordering::Relaxed);
+            // Closing would write the log into the file, and sync that. Where this cannot be set, the close may.
+            drop(connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true));
+        }
     }
 }
 
-fn write_batch(connection: &Connection, batch: Vec<Job>) {
+fn refuse(batch: Vec<Job>, why: &str) {
+    for job in batch {
+        job(Some(Error::Unavailable(why.into())))(Ok(()));
+    }
+}
+
+/// Whether `error` says that the disk did not keep what it was told to.
+fn is_failed_sync(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
+}
+
+/// Puts the log into the file where it has grown. Anything that fails but the sync is made good by the next time, which writes
+/// the same pages again.
+fn tidy_log(connection: &Connection) -> rusqlite::Result<()> {
+    if checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)")? < LOG_PAGES {
+        return Ok(());
+    }
+    checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)").map(drop)
+}
+
+/// Runs that checkpoint; answers how many pages of the log are not in the file.
+fn checkpoint(connection: &Connection, sql: &'static str) -> rusqlite::Result<i64> {
+    connection.prepare_cached(sql)?.query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
+}
+
+/// Runs a batch in one transaction, and tells everybody in it what came of it; an error where it was not committed.
+fn write_batch(connection: &Connection, batch: Vec<Job>) -> rusqlite::Result<()> {
     if let Err(error) = execute(connection, "BEGIN IMMEDIATE") {
-        let why = error.to_string();
-        for job in batch {
-            job(Some(Error::Unavailable(why.clone())))(Ok(()));
-        }
-        return;
+        refuse(batch, &error.to_string());
+        return Err(error);
     }
     let run = |job: Job| {
         // A full disk or a failed write ends the transaction: what follows must not run, each alone, outside one.
         job(connection.is_autocommit().then(|| Error::Unavailable("the transaction was rolled back".into())))
     };
     let finishes: Vec<Finish> = batch.into_iter().map(run).collect();
-    let why = match execute(connection, "COMMIT") {
-        Ok(()) => None,
-        Err(error) => {
-            // SQLite may have rolled back by itself, and then has nothing to roll back.
-            drop(execute(connection, "ROLLBACK"));
-            Some(error.to_string())
-        }
-    };
+    let committed = execute(connection, "COMMIT");
+    if committed.is_err() {
+        // SQLite may have rolled back by itself, and then has nothing to roll back.
+        drop(execute(connection, "ROLLBACK"));
+    }
+    let why = committed.as_ref().err().map(ToString::to_string);
     for finish in finishes {
         finish(why.as_ref().map_or(Ok(()), |why| Err(Error::Unavailable(why.clone()))));
     }
+    committed
 }
 
 /// Runs `work` so that nothing of it stays where it fails.
@@ -324,9 +397,8 @@ fn first_in_savepoint<T>(connection: &Connection, work: impl FnOnce(&Connection)
     answer.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-fn execute(connection: &Connection, sql: &'static str) -> Result<()> {
-    connection.prepare_cached(sql)?.raw_execute()?;
-    Ok(())
+fn execute(connection: &Connection, sql: &'static str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.raw_execute().map(drop)
 }
 
 #[cfg(test)]
