@@ -1,17 +1,23 @@
 //! The claims, and what came of trying one.
 
 use crate::place::Place;
-use crate::{Result, power_cut};
+use crate::{Result, faults, kill, power_cut, revocation, timing};
 
 /// A claim that is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     PowerCut,
+    Kill,
+    FailedSync,
+    FullDisk,
+    Timing,
+    Revocation,
 }
 
 impl Item {
     /// In the order in which they run.
-    pub(crate) const ALL: [Self; 1] = [Self::PowerCut];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::PowerCut, Self::Kill, Self::FailedSync, Self::FullDisk, Self::Timing, Self::Revocation];
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|item| item.name() == name)
@@ -20,6 +26,11 @@ impl Item {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::PowerCut => "power-cut",
+            Self::Kill => "kill",
+            Self::FailedSync => "fsync-fails",
+            Self::FullDisk => "disk-full",
+            Self::Timing => "timing",
+            Self::Revocation => "revocation",
         }
     }
 
@@ -27,6 +38,11 @@ impl Item {
     pub(crate) fn claim(self) -> &'static str {
         match self {
             Self::PowerCut => "What was acknowledged outlives a power cut at any moment.",
+            Self::Kill => "What was acknowledged outlives the process, wherever it is killed.",
+            Self::FailedSync => "After a failed sync nothing is acknowledged, no sync is tried again, and reading goes on.",
+            Self::FullDisk => "A full disk is told, costs nothing acknowledged, and is over when there is room again.",
+            Self::Timing => "Nobody learns from an answer or its time whether an account exists or is disabled.",
+            Self::Revocation => "What is taken away is gone for every request that begins after the answer.",
         }
     }
 
@@ -37,6 +53,11 @@ impl Item {
     pub(crate) fn run(self, place: &Place) -> Result<Told> {
         let outcome = match self {
             Self::PowerCut => power_cut::run(place)?,
+            Self::Kill => kill::run(place)?,
+            Self::FailedSync => faults::failed_sync(place)?,
+            Self::FullDisk => faults::full_disk(place)?,
+            Self::Timing => timing::run(place)?,
+            Self::Revocation => revocation::run(place)?,
         };
         Ok(Told { item: self, outcome })
     }

@@ -1,6 +1,6 @@
 //! What clients tried, and what they were told was done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Something that the server keeps for a client, and where it is looked at.
@@ -22,8 +22,8 @@ pub(crate) enum Thing {
     Event(String, usize),
     /// A session's token: `good` or `ended`.
     Session(String),
-    /// An API key: `good` or `ended`.
-    ApiKey(String),
+    /// Whose API key it is, and the key: `good` or `ended`.
+    ApiKey(usize, String),
     /// An invitation's token: `good` or `ended`.
     Invitation(String),
 }
@@ -72,6 +72,16 @@ impl Ledger {
     pub(crate) fn made(&self, thing: Thing, value: impl Into<String>) {
         let tried = self.tries(thing, value);
         self.acknowledged(tried);
+    }
+
+    /// The API keys that the writer of that number was ever told.
+    pub(crate) fn api_keys(&self, writer: usize) -> BTreeSet<String> {
+        let entries = self.entries();
+        let keys = entries.iter().filter_map(|entry| match entry {
+            Entry::Tried(Thing::ApiKey(owner, key), _) if *owner == writer => Some(key.clone()),
+            _ => None,
+        });
+        keys.collect()
     }
 
     /// How much was noted until now.

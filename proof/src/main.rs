@@ -15,13 +15,17 @@ use crate::place::Place;
 mod client;
 mod compare;
 mod disk;
+mod faults;
 mod item;
+mod kill;
 mod ledger;
 mod machine;
 mod page;
 mod place;
 mod power_cut;
 mod process;
+mod revocation;
+mod timing;
 mod tracer;
 mod workload;
 
@@ -90,6 +94,8 @@ fn run(arguments: &[String]) -> Result<bool> {
             Item::ALL.iter().for_each(|item| println!("{:14} {}", item.name(), item.claim()));
             return Ok(true);
         }
+        // What a control runs.
+        ["bare", file] => return faults::bare(file.as_ref()).map(|()| true),
         _ => {}
     }
     let wish = Wish::parse(arguments)?;

@@ -84,7 +84,6 @@ pub(crate) struct Writer {
     ledger: Arc<Ledger>,
     organizations: Vec<Organization>,
     sessions: Vec<String>,
-    api_key: Option<String>,
 }
 
 type Sent = std::result::Result<Answer, Halt>;
@@ -100,7 +99,6 @@ impl Writer {
             ledger: ledger.clone(),
             organizations: Vec::new(),
             sessions: Vec::new(),
-            api_key: None,
         }
     }
 
@@ -341,12 +339,11 @@ impl Writer {
     }
 
     fn replace_key(&mut self) -> Stepped {
-        let old = self.api_key.take();
-        let tries = old.into_iter().map(|key| (Thing::ApiKey(key), "ended".into())).collect();
+        // Also those of earlier lives: a new key ends all.
+        let old = self.ledger.api_keys(self.number);
+        let tries = old.into_iter().map(|key| (Thing::ApiKey(self.number, key), "ended".into())).collect();
         let answer = self.send(tries, Call::new("POST", "/api/user/apikey"))?.json();
-        let key = text(&answer["apiKey"]);
-        self.ledger.made(Thing::ApiKey(key.clone()), "good");
-        self.api_key = Some(key);
+        self.ledger.made(Thing::ApiKey(self.number, text(&answer["apiKey"])), "good");
         Ok(())
     }
 

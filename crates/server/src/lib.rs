@@ -9,6 +9,7 @@ pub mod dialects;
 pub mod http;
 pub mod issuers;
 pub mod listen;
+pub mod load;
 pub mod mail;
 pub mod media;
 pub mod observe;
