@@ -160,7 +160,13 @@ impl Db {
     }
 
     /// Answers whether the database can be used now, by a read that touches it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where it cannot be read, or written to.
     pub fn ready(&self) -> Result<()> {
+        if let Engine::Sqlite(sqlite) = &self.0.engine {
+            sqlite.ready()?;
+        }
         let sql = "SELECT value FROM counters WHERE name = $1";
         self.read_one(sql, &["users".into()], |row| row.int()).map(drop)
     }
@@ -456,6 +462,33 @@ pub(crate) mod tests {
             assert_eq!(answers.recv().unwrap().unwrap(), (Some(0), Some(1)));
             assert!(answers.recv().unwrap().is_err());
             assert_eq!(count(db).unwrap(), Some(1), "the second left nothing");
+        });
+    }
+
+    #[test]
+    fn an_operation_that_failed_leaves_nothing_in_a_work_that_goes_on() {
+        on_new_database(|db| {
+            let add = |db: &Db, number: i64, fails: bool| {
+                db.write(move |tx| {
+                    let sql = "UPDATE counters SET value = value + $2 WHERE name = $1";
+                    tx.run(sql, &["users".into(), number.into()])?;
+                    if fails { Err(Error::from(Missing::User)) } else { Ok(()) }
+                })
+            };
+            let count = |db: &Db| {
+                let sql = "SELECT value FROM counters WHERE name = $1";
+                db.read(|tx| tx.row(sql, &["users".into()], |row| row.int()))
+            };
+            let (answer, answers) = channel();
+            let work = move |db: &Db| {
+                add(db, 1, false)?;
+                drop(add(db, 10, true));
+                add(db, 100, false)?;
+                count(db)
+            };
+            db.submit(work, move |result| drop(answer.send(result)));
+            assert_eq!(answers.recv().unwrap().unwrap(), Some(101));
+            assert_eq!(count(db).unwrap(), Some(101));
         });
     }
 }

@@ -11,6 +11,7 @@ pub mod http;
 pub mod issuers;
 pub mod keyring;
 pub mod listen;
+pub mod load;
 pub mod mail;
 pub mod media;
 pub mod observe;

@@ -20,6 +20,7 @@ use crate::app::{App, Parts};
 use crate::config::{Config, Fault};
 use crate::issuers::Issuers;
 use crate::listen::{self, Listener};
+use crate::load;
 use crate::mail::{Transport, default_from};
 use crate::media::Media;
 use crate::observe::{self, Metrics};
@@ -85,6 +86,7 @@ async fn run(config: Config, greeting: Greeting) -> Result<(), Failure> {
         }
         Greeting::Demo => announce(address, &demo::prepare(&app, &post).await?),
     }
+    tokio::spawn(load::watch());
     let mut workers = workers::start(&app, post, &stopped);
     tokio::spawn(async move {
         first_of(signals).await;
