@@ -105,6 +105,9 @@ impl Reader {
 
     fn end(&mut self) -> Result<()> {
         self.since = None;
-        if self.connection.is_autocommit() { Ok(()) } else { execute(&self.connection, "COMMIT") }
+        if !self.connection.is_autocommit() {
+            execute(&self.connection, "COMMIT")?;
+        }
+        Ok(())
     }
 }
