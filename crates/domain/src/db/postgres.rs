@@ -249,11 +249,7 @@ fn transact<T>(
     }
 }
 
-fn attempt<T>(
-    pool: &Arc<Pool>,
-    session: &Session,
-    work: impl FnOnce(&Session) -> Result<T>,
-) -> Outcome<T> {
+fn attempt<T>(pool: &Arc<Pool>, session: &Session, work: impl FnOnce(&Session) -> Result<T>) -> Outcome<T> {
     session.begin(WRITE);
     change_seat(pool, |seat| seat.is_writing = true);
     let answer = work(session);

@@ -62,10 +62,9 @@ fn apply(session: &Session, now: Timestamp, empty: Empty) -> Result<()> {
         }
         session.batch(&collated(migrations::TABLE))?;
     }
-    let applied = session
-        .rows("SELECT name, checksum FROM schema_migrations ORDER BY name", &[], |row| {
-            Ok((row.text()?, row.text()?))
-        })?;
+    let applied = session.rows("SELECT name, checksum FROM schema_migrations ORDER BY name", &[], |row| {
+        Ok((row.text()?, row.text()?))
+    })?;
     let missing = migrations::missing(&applied)?;
     for (name, sql) in missing {
         session.batch(&collated(sql))?;

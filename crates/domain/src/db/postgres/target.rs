@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn a_url_says_where_and_how() {
-        let target = Target::parse("postgresql://ana:p%40ss%3a@[::1]:6000,b.example/hall?sslmode=require").unwrap();
+        let target =
+            Target::parse("postgresql://ana:p%40ss%3a@[::1]:6000,b.example/hall?sslmode=require").unwrap();
         assert_eq!(target.hosts, [tcp("::1", 6000), tcp("b.example", 5432)]);
         assert_eq!((target.user.as_str(), target.password.as_deref()), ("ana", Some("p@ss:")));
         assert_eq!((target.database.as_str(), target.ssl_mode), ("hall", SslMode::Require));

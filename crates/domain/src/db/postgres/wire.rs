@@ -167,7 +167,9 @@ impl Wire {
             };
             self.read.truncate(filled + read.as_ref().map_or(0, |read| *read));
             match read {
-                Ok(0) => return Err(Error::new(ErrorKind::UnexpectedEof, "the server closed the connection")),
+                Ok(0) => {
+                    return Err(Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"));
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
