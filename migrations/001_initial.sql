@@ -180,6 +180,15 @@ CREATE TABLE event_people (
 CREATE INDEX event_people_by_event ON event_people (organization_id, event_id, part, added_at, user_id);
 CREATE INDEX event_people_by_member ON event_people (organization_id, user_id);
 
+-- The keys that every node has alike. The value is sealed with a secret outside the database, where there is one.
+CREATE TABLE keys (
+    id TEXT NOT NULL PRIMARY KEY,
+    purpose TEXT NOT NULL CHECK (purpose IN ('signing', 'mail')),
+    created_at BIGINT NOT NULL,
+    value TEXT NOT NULL
+);
+CREATE INDEX keys_by_age ON keys (purpose, created_at, id);
+
 -- Letters to send. The link's token is made again from the nonce when the letter is written: it stands nowhere here.
 CREATE TABLE outbox (
     id TEXT NOT NULL PRIMARY KEY,

@@ -15,6 +15,7 @@ pub mod authz;
 
 mod acting;
 mod activity;
+pub mod keys;
 pub mod outbox;
 
 pub mod users;

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::issuers::Issuers;
 use crate::media::Media;
-use crate::tokens::{Claims, Keys};
+use crate::tokens::{Claims, Keys, TokenError};
 
 /// Passwords hashed at the same time: each takes 19 MiB and a core for tens of milliseconds.
 const HASHING_AT_ONCE: usize = 2;
@@ -199,12 +199,36 @@ impl App {
         Ok(attempt)
     }
 
-    /// The token that carries `session`, and the value that a browser sends back in `X-CSRF-TOKEN` with it.
+    /// The token that carries `session`, and the value that a browser sends back in `X-CSRF-TOKEN` with it. Signed with the
+    /// newest key of all nodes.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where the signing key cannot be used.
-    pub fn token(&self, session: &Session) -> Result<(String, String)> {
+    pub async fn token(&self, session: &Session) -> Result<(String, String)> {
+        self.refresh_keys().await?;
         token(&self.keys, self.random(), session)
+    }
+
+    /// What a token of this server's own says; an error inside where it is none.
+    ///
+    /// # Errors
+    /// Where it is of a key that is not known here, and the database cannot be asked.
+    pub async fn verify(&self, token: &str) -> Result<Result<Arc<Claims>, TokenError>> {
+        let verified = self.keys.verify(token);
+        if verified != Err(TokenError::UnknownKey) {
+            return Ok(verified);
+        }
+        self.refresh_keys().await?;
+        Ok(self.keys.verify(token))
+    }
+
+    /// Looks for keys that another node has made.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked, or a key in it not be opened.
+    pub async fn refresh_keys(&self) -> Result<()> {
+        let keys = self.keys.clone();
+        self.read(move |db| Ok(keys.refresh(db)?)).await
     }
 }
 
@@ -225,7 +249,7 @@ pub fn token(keys: &Keys, random: &Random, session: &Session) -> Result<(String,
         csrf: csrf.clone(),
         org_id: session.organization.map(|id| id.0),
     };
-    let token = keys.sign(&claims).map_err(|error| Error::Unavailable(error.to_string()))?;
+    let token = keys.sign(&claims)?;
     Ok((token, csrf))
 }
 

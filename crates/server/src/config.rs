@@ -21,6 +21,7 @@ use toml::{Table, Value};
 use crate::issuers::IssuerConfig;
 use crate::listen::Limits;
 use crate::mail::{check_from, one_line};
+use crate::sealing::Secret;
 use crate::tokens::Names;
 
 const DAY: u64 = 24 * 3600;
@@ -105,7 +106,8 @@ const OPTIONS: [&str; 9] =
     ["data", "database", "listen", "public-url", "mail", "media", "metrics-listen", "log", "limits"];
 
 /// The keys that have none: `GUILDHALL_` and the key in the environment, and the file.
-const FURTHER: [&str; 13] = [
+const FURTHER: [&str; 14] = [
+    "secret",
     "database_connections",
     "mail_from",
     "return_to",
@@ -132,6 +134,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the database is.
     pub database: Database,
+    /// What the keys in the database are sealed with; nothing for the file in the data folder.
+    pub secret: Option<Secret>,
     /// How many connections to PostgreSQL there may be.
     pub database_connections: usize,
     /// Under which the server is reached, without a slash at the end; nothing for the address it got.
@@ -222,6 +226,7 @@ impl Config {
         Ok(Self {
             listen,
             database: database.unwrap_or_else(|| Database::Sqlite(data.join("guildhall.db"))),
+            secret: layers.parsed("secret", secret)?,
             database_connections: database_connections
                 .map_or_else(usual_connections, |most| usize::try_from(most).unwrap_or(usize::MAX)),
             public_url: layers.parsed("public-url", web_address)?,
@@ -472,6 +477,11 @@ fn database(text: &str) -> Result<Database, String> {
         return Err("expected sqlite:PATH or postgres://USER@HOST/NAME".into());
     }
     Ok(Database::Sqlite(PathBuf::from(path)))
+}
+
+/// Does not show the text.
+fn secret(text: &str) -> Result<Secret, String> {
+    Secret::parse(text).ok_or_else(|| "not 64 hex digits (make one with: openssl rand -hex 32)".into())
 }
 
 /// An address that paths are put behind: no slash at its end.

@@ -122,6 +122,10 @@ async fn ready(State(app): State<App>) -> Response {
 }
 
 async fn jwks(State(app): State<App>) -> Response {
+    if let Err(error) = app.refresh_keys().await {
+        // The keys that are known here are good all the same.
+        tracing::error!(%error, "signing keys not read again");
+    }
     let mut answer = http::json(StatusCode::OK, &app.keys.jwks());
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
     answer

@@ -14,12 +14,12 @@
 //! Whatever goes wrong here panics with what PostgreSQL has said: it is a test's set-up that failed.
 
 use std::collections::HashMap;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -218,7 +218,7 @@ impl Cluster {
     /// # Panics
     /// Where one fails.
     pub fn psql(&self, database: &str, statements: &str) -> String {
-        self.place.run(&mut self.place.psql(database, statements))
+        self.place.run(self.place.psql(database).args(["--command", statements]))
     }
 
     /// Kills PostgreSQL with `SIGKILL`, and all that it has started; returns when the last of them is gone.
@@ -370,11 +370,11 @@ impl Place {
         command
     }
 
-    fn psql(&self, database: &str, statements: &str) -> Command {
+    fn psql(&self, database: &str) -> Command {
         let mut command = self.program("psql");
         command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]);
         command.args(["--host", "127.0.0.1", "--port", &self.port.to_string(), "--username", USER]);
-        command.args(["--dbname", database, "--command", statements]);
+        command.args(["--dbname", database]);
         command
     }
 
@@ -413,6 +413,18 @@ impl Database {
         &self.url
     }
 
+    /// Connects to it.
+    ///
+    /// # Panics
+    /// Where `psql` does not run.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        let mut command = self.place.psql(&self.name);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql runs");
+        let out = BufReader::new(child.stdout.take().expect("it is piped"));
+        Session { child, out }
+    }
+
     /// What it is called in its cluster.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -424,7 +436,42 @@ impl Drop for Database {
     fn drop(&mut self) {
         // The cluster may have been killed by the test; with it goes the database.
         let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        drop(self.place.psql("postgres", &sql).output());
+        drop(self.place.psql("postgres").args(["--command", &sql]).output());
+    }
+}
+
+/// A connection that stays open, for tests that look at the tables again and again.
+#[derive(Debug)]
+pub struct Session {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Session {
+    /// What a query finds, a row a line with `|` between the columns.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn rows(&mut self, query: &str) -> Vec<String> {
+        const END: &str = "-- that was all --";
+        let input = self.child.stdin.as_mut().expect("it is piped");
+        writeln!(input, "{query};\n\\echo '{END}'").expect("psql runs");
+        let lines = self.out.by_ref().lines().map(|line| line.expect("psql runs"));
+        let mut ended = false;
+        let rows = lines.take_while(|line| {
+            ended = line == END;
+            !ended
+        });
+        let rows = rows.collect();
+        assert!(ended, "{query} failed");
+        rows
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        drop(self.child.wait());
     }
 }
 

@@ -38,7 +38,11 @@ fn copies_of_a_template_are_each_their_own() {
     let (one, two) = (copy(), copy());
     cluster.psql(one.name(), "INSERT INTO things VALUES ('second')");
     assert_eq!(cluster.psql(one.name(), "SELECT name FROM things ORDER BY name"), "first\nsecond");
-    assert_eq!(cluster.psql(two.name(), "SELECT name FROM things ORDER BY name"), "first");
+    let mut session = two.session();
+    for _ in 0..2 {
+        assert_eq!(session.rows("SELECT name, 1 FROM things ORDER BY name"), ["first|1"]);
+        assert_eq!(session.rows("SELECT name FROM things WHERE name = ''"), [""; 0]);
+    }
     assert_eq!(made, 1);
 }
 

@@ -105,7 +105,12 @@ fn attempt(tx: &Tx<'_>, login: &str, address: &str) -> Result<Attempt> {
 
 /// Takes the next moment at which this account may be tried from this address, so that tries side by side do not share one.
 fn reserve(tx: &WriteTx<'_>, throttle: &str) -> Result<Option<Duration>> {
-    let Some((count, next_at)) = failures(tx, throttle)?.filter(|(count, _)| *count >= FREE_FAILURES) else {
+    // Changes nothing, and keeps the row: a try on another node waits here for what this one reserves.
+    let sql =
+        "UPDATE sign_in_failures SET failures = failures WHERE key = $1 AND next_at > $2 AND failures >= $3
+               RETURNING failures, next_at";
+    let values = [throttle.into(), tx.now.before(FORGOTTEN_AFTER).into(), FREE_FAILURES.into()];
+    let Some((count, next_at)) = tx.row(sql, &values, |row| Ok((row.int()?, row.time()?)))? else {
         return Ok(None);
     };
     let at = next_at.max(tx.now);
@@ -136,14 +141,19 @@ pub(crate) fn password_hash(tx: &Tx<'_>, user: UserId) -> Result<Option<String>>
 
 /// Writes down a failure.
 pub(crate) fn fail(tx: &WriteTx<'_>, compared: &Compared) -> Result<()> {
-    let (count, next_at) = failures(tx, &compared.throttle)?.unwrap_or((0, tx.now));
-    let count = count + 1;
-    let next_at = if count >= FREE_FAILURES { next_at.max(tx.now.after(pause(count))) } else { tx.now };
-    tx.run(
-        "INSERT INTO sign_in_failures (key, failures, next_at) VALUES ($1, $2, $3)
-         ON CONFLICT (key) DO UPDATE SET failures = $2, next_at = $3",
-        &[(&compared.throttle).into(), count.into(), next_at.into()],
+    // Counted by the database: failures on several nodes at once are all of them failures.
+    let counted = tx.row(
+        "INSERT INTO sign_in_failures (key, failures, next_at) VALUES ($1, 1, $2)
+         ON CONFLICT (key) DO UPDATE SET
+             failures = CASE WHEN sign_in_failures.next_at > $3 THEN sign_in_failures.failures + 1 ELSE 1 END
+         RETURNING failures, next_at",
+        &[(&compared.throttle).into(), tx.now.into(), tx.now.before(FORGOTTEN_AFTER).into()],
+        |row| Ok((row.int()?, row.time()?)),
     )?;
+    let (count, next_at) = counted.unwrap_or((1, tx.now));
+    let next_at = if count >= FREE_FAILURES { next_at.max(tx.now.after(pause(count))) } else { tx.now };
+    let sql = "UPDATE sign_in_failures SET next_at = $2 WHERE key = $1";
+    tx.run(sql, &[(&compared.throttle).into(), next_at.into()])?;
     match compared.user {
         Some(user) => activity::record(tx, &Actor::nobody(), "session.refuse", &About::user(user)),
         None => Ok(()),

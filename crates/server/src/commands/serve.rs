@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::folder::{self, Missing};
+use super::folder::{self, Missing, Ring};
 use super::{Failure, demo};
 use crate::app::{App, Parts};
 use crate::config::{Config, Fault};
@@ -103,8 +103,12 @@ fn build(config: Config, public_url: String) -> Result<(App, Post), Failure> {
     let transport = Transport::open(&config.mail).map_err(|why| Fault::new("mail", why))?;
     let media = Media::open(&config.media).map_err(|why| Fault::new("media", why))?;
     let db = folder::open_database(&config, Missing::Make)?;
-    let keys = folder::open_keys(&config, &db)?;
-    let secrets = folder::open_secrets(&config.data, db.random())?;
+    let Ring { keys, secrets, seal } = folder::open_keys(&config, &db)?;
+    if !seal.seals() {
+        tracing::warn!(
+            "secret: none is configured, so that whoever reads the database can sign and open links"
+        );
+    }
     // This error names its key itself.
     let issuers = Issuers::new(config.issuers, db.clock().clone()).map_err(Failure::configuration)?;
     let from = config.mail_from.unwrap_or_else(|| default_from(&public_url));

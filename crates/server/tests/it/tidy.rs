@@ -282,6 +282,8 @@ fn only_the_operator_and_the_programs_own_work_act_as_the_system() {
         ("crates/server/src/auth.rs:", "makes the account of a trusted issuer's user on first use"),
         ("crates/server/src/commands", "the operator's commands"),
         ("crates/server/src/workers", "sends mail, sweeps, removes pictures"),
+        ("crates/server/src/keyring.rs:", "the server's own keys"),
+        ("crates/server/src/tokens.rs:", "the server's own keys"),
         ("crates/domain/src/organizations.rs:", "answers what the caller has just changed or made"),
     ];
     expect_only(&found, &allowed);

@@ -94,7 +94,7 @@ pub(super) async fn log_in(
     let wanted = Wanted::Token { scope: Scope::Write, for_first_organization: false };
     let entry = Entry { login: username, password, address, wanted, invitation: None };
     match app.sign_in(entry).await? {
-        onboarding::SignedIn::Done(session) => signed_in(&app, &session),
+        onboarding::SignedIn::Done(session) => signed_in(&app, &session).await,
         onboarding::SignedIn::Wrong => {
             Err(Error::new(StatusCode::UNAUTHORIZED, "Wrong username or password"))
         }
@@ -105,8 +105,8 @@ pub(super) async fn log_in(
     }
 }
 
-fn signed_in(app: &App, session: &Session) -> Result<Response, Error> {
-    let (token, csrf) = app.token(session)?;
+async fn signed_in(app: &App, session: &Session) -> Result<Response, Error> {
+    let (token, csrf) = app.token(session).await?;
     let user_type = session.user.label.as_deref().unwrap_or("Student");
     let body = json!({"username": username(&session.user), "user_type": user_type, "csrf_token": csrf});
     let cookies = [format!("{COOKIE}={token}; HttpOnly"), format!("{CSRF_COOKIE}={csrf}")];

@@ -126,7 +126,7 @@ pub(super) async fn login(
         SignedIn::Wrong => return Err(UNABLE),
         SignedIn::Unverified(_) => return Err(guildhall_domain::Error::from(Denied::Unverified).into()),
     };
-    let (token, _) = app.token(&session)?;
+    let (token, _) = app.token(&session).await?;
     // Whoever ended the session since then ended this sign-in.
     let Session { id, user, .. } = *session;
     let actor = app.read(move |db| credentials::by_session(db, &id)).await?.map_err(|_| UNABLE)?.actor;
