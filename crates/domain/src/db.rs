@@ -159,7 +159,7 @@ impl Db {
     /// Answers whether the database can be used now, by a read that touches it.
     pub fn ready(&self) -> Result<()> {
         let sql = "SELECT value FROM counters WHERE name = $1";
-        self.read_one(sql, &["users".into()], |row| row.int()).map(drop)
+        self.read_one(|tx| tx.exists(sql, &["users".into()])).map(drop)
     }
 
     /// Writes a consistent copy of the whole database to `file`, which must not exist, while others go on.
@@ -194,19 +194,13 @@ impl Db {
         }
     }
 
-    /// The one row that `sql` finds, if it finds one: as [`Db::read`] with [`Tx::row`], and a shorter way to it.
-    pub(crate) fn read_one<T>(
-        &self,
-        sql: &'static str,
-        values: &[Value<'_>],
-        read: impl FnOnce(&Row<'_>) -> Result<T> + Clone,
-    ) -> Result<Option<T>> {
+    /// As [`Db::read`] for a work of one statement at the most, which is one state by itself: on PostgreSQL one message to the
+    /// server and its answer. A second statement is an [`Error::Internal`] there.
+    pub(crate) fn read_one<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T> + Clone) -> Result<T> {
         match &self.0.engine {
-            Engine::Sqlite(sqlite) => {
-                sqlite.read(|connection| self.tx(Connection::Sqlite(connection)).row(sql, values, read))
-            }
+            Engine::Sqlite(_) => self.read(work),
             Engine::Postgres(postgres) => {
-                postgres.read_one(|session| self.tx(Connection::Postgres(session)).row(sql, values, read))
+                postgres.read_one(|session| work(&self.tx(Connection::Postgres(session))))
             }
         }
     }
