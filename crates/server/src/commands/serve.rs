@@ -110,7 +110,9 @@ fn build(config: Config, public_url: String) -> Result<(App, Post), Failure> {
         );
     }
     if db.is_remote() && config.media.starts_with("dir:") {
-        tracing::warn!("media: a folder; several servers on one database need one that all share, or an s3://");
+        tracing::warn!(
+            "media: a folder; several servers on one database need one that all share, or an s3://"
+        );
     }
     // This error names its key itself.
     let issuers = Issuers::new(config.issuers, db.clock().clone()).map_err(Failure::configuration)?;

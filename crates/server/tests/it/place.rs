@@ -81,8 +81,18 @@ impl Stored {
         rows.unwrap().map(Result::unwrap).collect()
     }
 
-    /// The names of all tables.
-    pub(crate) fn tables(&mut self) -> Vec<String> {
+    /// Every row of every table.
+    pub(crate) fn everything(&mut self) -> Vec<String> {
+        let mut everything = Vec::new();
+        for table in self.tables() {
+            let mut rows = self.rows(&format!("SELECT '{table}', t.* FROM \"{table}\" t"));
+            rows.sort_unstable();
+            everything.extend(rows);
+        }
+        everything
+    }
+
+    fn tables(&mut self) -> Vec<String> {
         self.rows(match self {
             Self::Sqlite(_) => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
             Self::Postgres(_) => {
