@@ -17,6 +17,7 @@ use guildhall_domain::users::{NewUser, Profile, UserKey};
 use guildhall_domain::{Error, Result, check};
 
 use crate::harness::{House, Plan};
+use crate::place::insist;
 
 fn house() -> House {
     House::with(Plan { in_memory: true, ..Plan::default() })
@@ -24,16 +25,6 @@ fn house() -> House {
 
 fn at(slug: &str) -> At {
     At { key: OrganizationKey::Slug(slug.into()), sight: Sight::ByVisibility }
-}
-
-/// Asks until it is answered, as a client does who is told to come back: of many that meet, an engine may send some away.
-fn insist<T>(work: impl Fn() -> Result<T>) -> Result<T> {
-    loop {
-        match work() {
-            Err(Error::Unavailable(_)) => std::thread::yield_now(),
-            told => return told,
-        }
-    }
 }
 
 fn login(name: &str) -> UserKey {
