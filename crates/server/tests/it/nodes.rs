@@ -12,7 +12,8 @@ use guildhall_domain::outbox::{self, Retry};
 use guildhall_domain::{credentials, keys};
 use serde_json::json;
 
-use crate::harness::{House, Plan, delete, get, put};
+use crate::harness::{Folder, House, Plan, delete, get, put};
+use crate::process::{self, Server};
 
 const MINE: &str = "/v1/user/me/organizations";
 
@@ -151,4 +152,47 @@ fn a_letter_is_one_nodes_at_a_time() {
         outbox::done(nodes[1].db(), &system, &letter.id).unwrap();
     }
     assert_eq!(outbox::waiting(nodes[2].db(), &system).unwrap(), 0);
+}
+
+/// The program itself, twice, each with a data folder of its own.
+#[test]
+fn two_servers_share_one_postgresql_and_one_may_be_killed() {
+    let Some(cluster) = testpg::shared() else { return };
+    let database = cluster.database();
+    let folders = [Folder::new(), Folder::new()];
+    let options = ["--database", database.url()];
+    // Both at once: one of them brings the database to its schema.
+    let [one, two] = std::thread::scope(|scope| {
+        let threads = folders.each_ref().map(|folder| scope.spawn(|| Server::start(&folder.0, &options)));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    let command = |arguments: &[&str]| process::json(&folders[0].0, &[arguments, &options].concat());
+    command(&[
+        "user",
+        "create",
+        "--email",
+        "ana@example.com",
+        "--username",
+        "ana",
+        "--name",
+        "ana",
+        "--verified",
+    ]);
+    let token = || command(&["token", "create", "--user", "ana"])["token"].as_str().unwrap().to_owned();
+    let first = token();
+    command(&["signing-key", "rotate"]);
+    let second = token();
+    for token in [&first, &second] {
+        assert_eq!((one.call("GET", MINE, token, "").0, two.call("GET", MINE, token, "").0), (200, 200));
+    }
+    assert_eq!(one.call("DELETE", "/user/logout", &first, "").0, 200);
+    assert_eq!(two.call("GET", MINE, &first, "").0, 401);
+    for line in ["secret: none is configured", "media: a folder"] {
+        assert!(one.log().contains(line), "{}", one.log());
+    }
+    one.signal("KILL");
+    one.end();
+    assert_eq!(two.call("GET", MINE, &second, "").0, 200);
+    assert_eq!(process::json(&folders[1].0, &["check", options[0], options[1]])["findings"], json!([]));
+    two.stop();
 }
