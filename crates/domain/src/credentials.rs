@@ -63,7 +63,7 @@ fn session(db: &Db, id: &str, kind: &str) -> Result<Result<Authenticated, Refuse
                FROM sessions s JOIN users u ON u.id = s.user_id
                WHERE s.id = $1 AND s.kind = $2 AND u.disabled_at IS NULL";
     let now = db.clock().now();
-    let found = db.read(|tx| {
+    let found = db.read_one(|tx| {
         tx.row(sql, &[id.into(), kind.into()], |row| {
             let user = UserId(row.int()?);
             let scope = if row.text()? == "read" { Scope::Read } else { Scope::Write };
@@ -93,7 +93,7 @@ pub fn by_api_key(db: &Db, key: &str) -> Result<Result<Authenticated, Refused>> 
     let sql = "SELECT u.id, u.confirmed_at, u.seen_at FROM api_keys k JOIN users u ON u.id = k.user_id
                WHERE k.hash = $1 AND u.disabled_at IS NULL";
     let hash = sha256_hex(key);
-    let found = db.read(|tx| {
+    let found = db.read_one(|tx| {
         tx.row(sql, &[(&hash).into()], |row| {
             let (user, confirmed) = (UserId(row.int()?), row.opt_time()?.is_some());
             let is_to_be_seen = users::is_to_be_seen(row.opt_time()?, tx.now);
@@ -120,7 +120,7 @@ pub fn by_issued_token(
     let hash = sha256_hex(token.rsplit_once('.').map_or(token, |(signed, _)| signed));
     let sql = "SELECT u.confirmed_at, u.seen_at FROM users u
                WHERE u.id = $1 AND u.disabled_at IS NULL AND NOT EXISTS (SELECT 1 FROM ended_tokens e WHERE e.hash = $2)";
-    let found = db.read(|tx| {
+    let found = db.read_one(|tx| {
         tx.row(sql, &[user.into(), (&hash).into()], |row| {
             let confirmed = row.opt_time()?.is_some();
             let is_to_be_seen = users::is_to_be_seen(row.opt_time()?, tx.now);
@@ -308,7 +308,9 @@ fn insert_api_key(tx: &WriteTx<'_>, actor: &Actor, user: UserId) -> Result<Strin
 /// [`Error::Unauthenticated`].
 pub fn api_key_ending(db: &Db, actor: &Actor) -> Result<Option<String>> {
     let user = actor.require_user()?;
-    db.read(|tx| tx.row("SELECT ending FROM api_keys WHERE user_id = $1", &[user.into()], |row| row.text()))
+    db.read_one(|tx| {
+        tx.row("SELECT ending FROM api_keys WHERE user_id = $1", &[user.into()], |row| row.text())
+    })
 }
 
 /// What a mailed token is good for.
@@ -359,7 +361,7 @@ pub fn look_at_token(db: &Db, token: &str) -> Result<MailedToken> {
                WHERE t.hash = $1 AND t.expires_at > $2 AND u.disabled_at IS NULL
                  AND (t.purpose = 'change-address' OR t.email = u.email)";
     let hash = sha256_hex(token);
-    db.read(|tx| tx.row(sql, &[(&hash).into(), tx.now.into()], read_mailed_token))?
+    db.read_one(|tx| tx.row(sql, &[(&hash).into(), tx.now.into()], read_mailed_token))?
         .ok_or_else(|| Missing::Token.into())
 }
 

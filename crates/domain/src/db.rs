@@ -168,7 +168,7 @@ impl Db {
             sqlite.ready()?;
         }
         let sql = "SELECT value FROM counters WHERE name = $1";
-        self.read_one(sql, &["users".into()], |row| row.int()).map(drop)
+        self.read_one(|tx| tx.exists(sql, &["users".into()])).map(drop)
     }
 
     /// Writes a consistent copy of the whole database to `file`, which must not exist, while others go on.
@@ -203,19 +203,13 @@ impl Db {
         }
     }
 
-    /// The one row that `sql` finds, if it finds one: as [`Db::read`] with [`Tx::row`], and a shorter way to it.
-    pub(crate) fn read_one<T>(
-        &self,
-        sql: &'static str,
-        values: &[Value<'_>],
-        read: impl FnOnce(&Row<'_>) -> Result<T> + Clone,
-    ) -> Result<Option<T>> {
+    /// As [`Db::read`] for a work of one statement at the most, which is one state by itself: on PostgreSQL one message to the
+    /// server and its answer. A second statement is an [`Error::Internal`] there.
+    pub(crate) fn read_one<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T> + Clone) -> Result<T> {
         match &self.0.engine {
-            Engine::Sqlite(sqlite) => {
-                sqlite.read(|connection| self.tx(Connection::Sqlite(connection)).row(sql, values, read))
-            }
+            Engine::Sqlite(_) => self.read(work),
             Engine::Postgres(postgres) => {
-                postgres.read_one(|session| self.tx(Connection::Postgres(session)).row(sql, values, read))
+                postgres.read_one(|session| work(&self.tx(Connection::Postgres(session))))
             }
         }
     }
@@ -444,16 +438,15 @@ pub(crate) mod tests {
     #[test]
     fn a_work_of_several_operations_sees_itself_and_stays_or_falls_whole() {
         on_new_database(|db| {
-            let count = |db: &Db| {
-                let sql = "SELECT value FROM counters WHERE name = $1";
-                db.read(|tx| tx.row(sql, &["users".into()], |row| row.int()))
-            };
+            let count =
+                |db: &Db| db.read(|tx| tx.row("SELECT COUNT(*) FROM ended_tokens", &[], |row| row.int()));
+            let put = "INSERT INTO ended_tokens (hash, expires_at) VALUES ($1, $2)";
             let (answer, answers) = channel();
             for fails in [false, true] {
                 let answer = answer.clone();
                 let work = move |db: &Db| {
                     let before = count(db)?;
-                    db.write(|tx| tx.next_number("users"))?;
+                    db.write(move |tx| tx.run(put, &["a".into(), tx.now.into()]))?;
                     let seen = count(db)?;
                     if fails { Err(Missing::User.into()) } else { Ok((before, seen)) }
                 };

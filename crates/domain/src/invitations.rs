@@ -336,7 +336,7 @@ pub fn accept(db: &Db, actor: &Actor, token: &str) -> Result<Invitation> {
 
 pub(crate) fn accept_in(tx: &WriteTx<'_>, actor: &Actor, user: &User, token: &str) -> Result<Invitation> {
     let invitation = find(tx, token)?.invitation;
-    require_own(user, &invitation)?;
+    require_own(user.email.as_deref(), &invitation)?;
     if !user.is_email_verified() {
         return Err(Denied::Unverified.into());
     }
@@ -345,15 +345,22 @@ pub(crate) fn accept_in(tx: &WriteTx<'_>, actor: &Actor, user: &User, token: &st
 
 /// # Errors
 /// [`Denied::OtherAddress`].
-fn require_own(user: &User, invitation: &Invitation) -> Result<()> {
-    let own = user.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(&invitation.email));
+fn require_own(email: Option<&str>, invitation: &Invitation) -> Result<()> {
+    let own = email.is_some_and(|email| email.eq_ignore_ascii_case(&invitation.email));
     if own { Ok(()) } else { Err(Denied::OtherAddress.into()) }
+}
+
+/// Refuses what [`take_up`] refuses to whoever has that address.
+pub(crate) fn require_acceptable_by(tx: &Tx<'_>, email: &str, token: &str) -> Result<()> {
+    let invitation = find(tx, token)?.invitation;
+    require_own(Some(email), &invitation)?;
+    invitation.require_acceptable()
 }
 
 /// Uses the invitation up for `user`, whose address it is, confirmed or (for one who cannot sign in before it is) not yet.
 pub(crate) fn take_up(tx: &WriteTx<'_>, actor: &Actor, user: &User, token: &str) -> Result<Invitation> {
     let Stored { invitation, hash } = find(tx, token)?;
-    require_own(user, &invitation)?;
+    require_own(user.email.as_deref(), &invitation)?;
     invitation.require_acceptable()?;
     match invitation.role {
         Role::Member => insert_or_activate(tx, invitation.organization, user.id, Role::Member)?,

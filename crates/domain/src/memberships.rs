@@ -240,7 +240,7 @@ pub(crate) fn require(tx: &Tx<'_>, actor: &Actor, at: &At, permission: Permissio
 /// # Errors
 /// [`Missing::Organization`]; [`Denied::Scope`], [`Denied::Role`], [`Denied::OwnerOnly`], [`Denied::Archived`].
 pub fn may(db: &Db, actor: &Actor, at: &At, permission: Permission) -> Result<()> {
-    db.read(|tx| require(tx, actor, at, permission)).map(drop)
+    db.read_one(|tx| require(tx, actor, at, permission)).map(drop)
 }
 
 pub(crate) fn standing(

@@ -4,7 +4,7 @@ use crate::activity::{self, About};
 use crate::authz::{Actor, Credential, Scope};
 use crate::credentials::sign_in::{self, Compared};
 use crate::credentials::{KEY_LASTS, NewSession, Session, TOKEN_LASTS, Wanted, insert_session};
-use crate::db::{Db, WriteTx};
+use crate::db::{Db, Tx, WriteTx};
 use crate::error::{Missing, Result};
 use crate::id::UserId;
 use crate::invitations::{self, Invitation, InvitationState};
@@ -34,9 +34,7 @@ pub enum With {
 pub fn register(db: &Db, new: NewUser, with: With, secrets: &Secrets) -> Result<User> {
     let secrets = secrets.clone();
     db.write(move |tx| {
-        if let With::Invitation(token) = &with {
-            require_open(tx, token)?;
-        }
+        require_possible(tx, &new, &with)?;
         let user = users::insert(tx, &Actor::nobody(), &new)?;
         let actor = Actor::user(user.id, Scope::Write, Credential::None, false);
         match &with {
@@ -53,12 +51,19 @@ pub fn register(db: &Db, new: NewUser, with: With, secrets: &Secrets) -> Result<
     })
 }
 
-/// # Errors
-/// [`Missing::Token`] unless the invitation can be accepted: told before anything about the address.
-fn require_open(tx: &WriteTx<'_>, token: &str) -> Result<()> {
-    match invitations::find_state(tx, token)? {
-        InvitationState::Open => Ok(()),
-        _ => Err(Missing::Token.into()),
+/// Refuses all that [`register`] refuses, before anything is written: no number is drawn for what does not come about.
+fn require_possible(tx: &Tx<'_>, new: &NewUser, with: &With) -> Result<()> {
+    if let With::Invitation(token) = with
+        && invitations::find_state(tx, token)? != InvitationState::Open
+    {
+        // Told before anything about the address.
+        return Err(Missing::Token.into());
+    }
+    users::require_free(tx, new)?;
+    match with {
+        With::Nothing => Ok(()),
+        With::Organization(organization) => organizations::require_free(tx, organization),
+        With::Invitation(token) => invitations::require_acceptable_by(tx, new.email.as_str(), token),
     }
 }
 

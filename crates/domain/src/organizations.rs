@@ -147,7 +147,7 @@ fn see(tx: &Tx<'_>, actor: &Actor, key: &OrganizationKey) -> Result<Option<(Foun
 /// # Errors
 /// [`Missing::Organization`].
 pub fn get(db: &Db, actor: &Actor, at: &At) -> Result<Seen> {
-    db.read(|tx| get_in(tx, actor, at))
+    db.read_one(|tx| get_in(tx, actor, at))
 }
 
 fn get_in(tx: &Tx<'_>, actor: &Actor, at: &At) -> Result<Seen> {
@@ -297,13 +297,10 @@ pub(crate) fn insert(
     owner: UserId,
     new: &NewOrganization,
 ) -> Result<Organization> {
+    require_free(tx, new)?;
     let name_key = new.name.key();
     let is_public = new.visibility == Visibility::Public;
-    if is_public {
-        refuse_public_name(tx, &name_key, None)?;
-    }
     let slug = match &new.slug {
-        Some(slug) if is_slug_taken(tx, slug)? => return Err(Conflict::SlugTaken.into()),
         Some(slug) => slug.clone(),
         None => free_slug(tx, &new.name)?,
     };
@@ -337,6 +334,17 @@ pub(crate) fn insert(
     memberships::insert_or_activate(tx, id, owner, Role::Owner)?;
     activity::record(tx, actor, "organization.create", &About::member(id, owner))?;
     whole(tx, id)
+}
+
+/// Refuses an organization whose public name or asked-for slug is another's.
+pub(crate) fn require_free(tx: &Tx<'_>, new: &NewOrganization) -> Result<()> {
+    if new.visibility == Visibility::Public {
+        refuse_public_name(tx, &new.name.key(), None)?;
+    }
+    match &new.slug {
+        Some(slug) if is_slug_taken(tx, slug)? => Err(Conflict::SlugTaken.into()),
+        _ => Ok(()),
+    }
 }
 
 fn whole(tx: &Tx<'_>, id: OrganizationId) -> Result<Organization> {

@@ -176,7 +176,7 @@ pub(crate) fn queue(tx: &WriteTx<'_>, letter: &NewLetter<'_>) -> Result<()> {
 pub fn take(db: &Db, actor: &Actor, most: i64) -> Result<Vec<Letter>> {
     actor.require_system()?;
     // A look first, so that a queue without work costs no write.
-    let due = db.read(|tx| tx.exists("SELECT 1 FROM outbox WHERE next_at <= $1", &[tx.now.into()]))?;
+    let due = db.read_one(|tx| tx.exists("SELECT 1 FROM outbox WHERE next_at <= $1", &[tx.now.into()]))?;
     if !due {
         return Ok(Vec::new());
     }
@@ -257,7 +257,7 @@ pub fn failed(db: &Db, actor: &Actor, letter: &Letter, why: &str) -> Result<Retr
 /// How many letters wait, for the metrics and for tests.
 pub fn waiting(db: &Db, actor: &Actor) -> Result<i64> {
     actor.require_system()?;
-    db.read(|tx| Ok(tx.row("SELECT COUNT(*) FROM outbox", &[], |row| row.int())?.unwrap_or(0)))
+    db.read_one(|tx| Ok(tx.row("SELECT COUNT(*) FROM outbox", &[], |row| row.int())?.unwrap_or(0)))
 }
 
 #[cfg(test)]

@@ -178,7 +178,7 @@ pub(crate) fn get(tx: &Tx<'_>, id: UserId) -> Result<User> {
 /// [`Error::Unauthenticated`].
 pub fn me(db: &Db, actor: &Actor) -> Result<User> {
     let id = actor.require_user()?;
-    db.read(|tx| get(tx, id))
+    db.read_one(|tx| get(tx, id))
 }
 
 /// An account to make.
@@ -226,19 +226,23 @@ pub fn create(db: &Db, actor: &Actor, new: NewUser, as_operator: bool, verified:
     })
 }
 
+/// Refuses an account whose address or username is another's.
+pub(crate) fn require_free(tx: &Tx<'_>, new: &NewUser) -> Result<()> {
+    refuse_taken_email(tx, &new.email, None)?;
+    match &new.username {
+        Some(username) => refuse_taken_username(tx, username, None, Some(new.email.as_str())),
+        None => Ok(()),
+    }
+}
+
 /// Inserts the account, unconfirmed.
 pub(crate) fn insert(tx: &WriteTx<'_>, actor: &Actor, new: &NewUser) -> Result<User> {
-    refuse_taken_email(tx, &new.email, None)?;
-    if let Some(username) = &new.username {
-        refuse_taken_username(tx, username, None, Some(new.email.as_str()))?;
-        if username.key() == new.email.key() {
-            // Their own address: nothing to keep besides.
-            return insert(tx, actor, &NewUser { username: None, ..new.clone() });
-        }
-    }
+    require_free(tx, new)?;
+    // Where it is their own address there is nothing to keep besides.
+    let username = new.username.as_ref().filter(|username| username.key() != new.email.key());
     let id = UserId(tx.next_number("users")?);
     let [name, first, last] = name_columns(&new.name);
-    let username_key = new.username.as_ref().map(Username::key);
+    let username_key = username.map(Username::key);
     tx.run(
         "INSERT INTO users (id, uid, username, username_key, email, email_key, name, first_name, last_name, password_hash,
                             operator, label, location, image, details, created_at, updated_at, seen_at)
@@ -246,7 +250,7 @@ pub(crate) fn insert(tx: &WriteTx<'_>, actor: &Actor, new: &NewUser) -> Result<U
         &[
             id.into(),
             Uid::new(tx.random).as_str().into(),
-            new.username.as_ref().map(Username::as_str).into(),
+            username.map(Username::as_str).into(),
             username_key.as_deref().into(),
             new.email.as_str().into(),
             (&new.email.key()).into(),
@@ -472,7 +476,7 @@ pub struct Identity {
 /// For all but the system.
 pub fn known_identity(db: &Db, actor: &Actor, identity: &Identity) -> Result<Option<UserId>> {
     actor.require_system()?;
-    db.read(|tx| known(tx, identity))
+    db.read_one(|tx| known(tx, identity))
 }
 
 fn known(tx: &Tx<'_>, identity: &Identity) -> Result<Option<UserId>> {
@@ -538,7 +542,7 @@ pub fn of_identity(db: &Db, actor: &Actor, identity: Identity) -> Result<User> {
 pub fn list(db: &Db, actor: &Actor, after: UserId, most: i64) -> Result<Vec<User>> {
     actor.require_system()?;
     let sql = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.id > $1 ORDER BY u.id LIMIT $2");
-    db.read(|tx| tx.rows(sql, &[after.into(), most.into()], User::read))
+    db.read_one(|tx| tx.rows(sql, &[after.into(), most.into()], User::read))
 }
 
 /// The account of that name or address, for the operator.
@@ -557,7 +561,7 @@ pub fn lookup(db: &Db, actor: &Actor, key: &UserKey) -> Result<User> {
 pub fn is_disabled(db: &Db, actor: &Actor, uuid: &str) -> Result<bool> {
     actor.require_system()?;
     let sql = "SELECT 1 FROM users WHERE uid = $1 AND disabled_at IS NOT NULL";
-    db.read(|tx| tx.exists(sql, &[(&uuid.replace('-', "")).into()]))
+    db.read_one(|tx| tx.exists(sql, &[(&uuid.replace('-', "")).into()]))
 }
 
 /// Whether somebody last seen then is to be written down as seen.

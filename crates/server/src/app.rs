@@ -89,8 +89,11 @@ impl App {
         self.db.random()
     }
 
-    /// Runs an operation that only looks. It takes microseconds, so it runs here; an engine whose reads wait for a network
-    /// would take it elsewhere.
+    /// Runs an operation that only looks: here, where it takes microseconds; on a thread of the database's own, where it
+    /// waits for a network.
+    ///
+    /// # Errors
+    /// What the operation refuses.
     pub async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
@@ -100,7 +103,7 @@ impl App {
         }
         let (answer, answered) = oneshot::channel();
         self.db.look(work, move |result| drop(answer.send(result)));
-        answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the reader is gone".into())))
+        answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the database is gone".into())))
     }
 
     /// Runs an operation that looks at more than a few rows, where it holds nobody up: on a thread of its own, few at a time.
@@ -112,17 +115,22 @@ impl App {
         work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let turn = SEARCHES.acquire().await.map_err(|_| Error::Internal("no turn for a search".into()))?;
-        let db = self.db.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            let done = work(&db);
-            // Held until the work is done, also where nobody waits for it any more.
+        // Held until the work is done, also where nobody waits for it any more.
+        let work = move |db: &Db| {
+            let done = work(db);
             drop(turn);
             done
-        });
+        };
+        if self.db.is_remote() {
+            return self.read(work).await;
+        }
+        let db = self.db.clone();
+        let done = tokio::task::spawn_blocking(move || work(&db));
         done.await.map_err(|error| Error::Internal(error.to_string()))?
     }
 
-    /// Runs an operation that changes something; what it answers is durable.
+    /// Runs an operation that changes something; what it answers is durable. It may be tried more than once, each time as a
+    /// copy of what was given.
     ///
     /// # Errors
     /// What the operation refuses; [`Error::Unavailable`] where it could not be made durable.
@@ -132,7 +140,7 @@ impl App {
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         self.db.submit(work, move |result| drop(answer.send(result)));
-        answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the writer is gone".into())))
+        answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the database is gone".into())))
     }
 
     /// Counts one for `key` before something that costs, or that may fail and is to count then too.

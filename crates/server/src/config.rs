@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use guildhall_domain::db::Target;
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -37,7 +38,7 @@ pub struct Options {
     /// Folder of database, signing keys, pictures and mail [env: GUILDHALL_DATA] [default: ./guildhall-data]
     #[arg(long, value_name = "DIR", global = true)]
     pub data: Option<String>,
-    /// sqlite:PATH [env: GUILDHALL_DATABASE] [default: guildhall.db in the data folder]
+    /// sqlite:PATH or postgres://USER@HOST/NAME [env: GUILDHALL_DATABASE] [default: guildhall.db in the data folder]
     #[arg(long, value_name = "URL", global = true)]
     pub database: Option<String>,
     /// Address to serve on; port 0 for any [env: GUILDHALL_LISTEN] [default: 127.0.0.1:3010]
@@ -106,8 +107,9 @@ const OPTIONS: [&str; 9] =
     ["data", "database", "listen", "public-url", "mail", "media", "metrics-listen", "log", "limits"];
 
 /// The keys that have none: `GUILDHALL_` and the key in the environment, and the file.
-const FURTHER: [&str; 15] = [
+const FURTHER: [&str; 16] = [
     "secret",
+    "database_connections",
     "mail_from",
     "return_to",
     "cors_origins",
@@ -137,6 +139,8 @@ pub struct Config {
     pub database: Database,
     /// What the keys in the database are sealed with; nothing for the file in the data folder.
     pub secret: Option<Secret>,
+    /// How many connections to PostgreSQL there may be.
+    pub database_connections: usize,
     /// Under which the server is reached, without a slash at the end; nothing for the address it got.
     pub public_url: Option<String>,
     /// Where mail goes, for [`crate::mail::Transport::open`].
@@ -171,11 +175,13 @@ pub struct Config {
     pub names: Names,
 }
 
-/// Which database engine, and where. PostgreSQL becomes an arm here.
+/// Which database engine, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Database {
     /// This file.
     Sqlite(PathBuf),
+    /// There, with who signs in; shown without the password.
+    Postgres(Target),
 }
 
 /// What is wrong with the configuration: one line that names the key. It never shows a value that may hold a secret.
@@ -222,10 +228,13 @@ impl Config {
         let in_data = |name: &str| format!("dir:{}", data.join(name).display());
         let invitations = layers.number("invitations_per_day", 0..=1_000_000_000)?.unwrap_or(500);
         let names = layers.names()?;
+        let database_connections = layers.number("database_connections", 1..=1000)?;
         Ok(Self {
             listen,
             database: database.unwrap_or_else(|| Database::Sqlite(data.join("guildhall.db"))),
             secret: layers.parsed("secret", secret)?,
+            database_connections: database_connections
+                .map_or_else(usual_connections, |most| usize::try_from(most).unwrap_or(usize::MAX)),
             public_url: layers.parsed("public-url", web_address)?,
             mail: layers.parsed("mail", filled)?.unwrap_or_else(|| in_data("mail")),
             mail_from: layers.parsed("mail_from", sender)?,
@@ -463,14 +472,19 @@ fn on_or_off(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Connections that keep a PostgreSQL on as many cores busy, and not so many that several servers use its up.
+fn usual_connections() -> usize {
+    std::thread::available_parallelism().map_or(8, |cores| (4 * cores.get()).min(32))
+}
+
 /// Does not show the text: there may be a password in it.
 fn database(text: &str) -> Result<Database, String> {
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err("this build has no PostgreSQL; use sqlite:PATH".into());
+        return Target::parse(text).map(Database::Postgres);
     }
     let path = text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")).unwrap_or_default();
     if path.is_empty() {
-        return Err("expected sqlite:PATH".into());
+        return Err("expected sqlite:PATH or postgres://USER@HOST/NAME".into());
     }
     Ok(Database::Sqlite(PathBuf::from(path)))
 }

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use guildhall_domain::clock::Timestamp;
+use guildhall_domain::db::Db;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -267,7 +268,7 @@ pub const PIECE: usize = 100;
 pub struct Pieces<F, E = &'static str> {
     /// The first piece, which is read before anything is answered: what it refuses can still be told.
     pub first: Vec<u8>,
-    /// Appends the next piece to what it is given; false where none is left.
+    /// Reads the next piece from the database and appends it to what it is given; false where none is left.
     pub next: F,
     /// What stands behind the last piece.
     pub end: E,
@@ -277,25 +278,28 @@ pub struct Pieces<F, E = &'static str> {
 
 impl<F, E> Pieces<F, E>
 where
-    F: FnMut(&mut Vec<u8>) -> guildhall_domain::Result<bool> + Send + 'static,
+    F: FnMut(&Db, &mut Vec<u8>) -> guildhall_domain::Result<bool> + Send + 'static,
     E: AsRef<str> + Send + 'static,
 {
-    /// The answer.
+    /// The answer; what is not read yet is read from the database of `app`.
     #[must_use]
-    pub fn respond(mut self) -> Response {
+    pub fn respond(mut self, app: &App) -> Response {
         if self.is_whole {
             self.first.extend_from_slice(self.end.as_ref().as_bytes());
             return json_bytes(StatusCode::OK, Body::from(self.first));
         }
         let Self { first, next, end, .. } = self;
-        let rest = futures_util::stream::unfold(Some((next, end)), move |rest| async move {
-            let (mut next, end) = rest?;
+        let rest = futures_util::stream::unfold(Some((app.clone(), next, end)), move |rest| async move {
+            let (app, mut next, end) = rest?;
             // What was read so far goes out, and others have their turn, before more is read.
             tokio::task::yield_now().await;
-            let mut piece = Vec::new();
-            match next(&mut piece) {
-                Ok(true) => Some((Ok(Bytes::from(piece)), Some((next, end)))),
-                Ok(false) => {
+            let read = move |db: &Db| {
+                let mut piece = Vec::new();
+                next(db, &mut piece).map(|is_more| (piece, is_more, next))
+            };
+            match app.read(read).await {
+                Ok((piece, true, next)) => Some((Ok(Bytes::from(piece)), Some((app, next, end)))),
+                Ok((mut piece, false, _)) => {
                     piece.extend_from_slice(end.as_ref().as_bytes());
                     Some((Ok(Bytes::from(piece)), None))
                 }

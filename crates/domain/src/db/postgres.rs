@@ -133,8 +133,10 @@ impl Postgres {
     /// As [`Postgres::read`] for a work of one statement, which needs no transaction: one message and its answer.
     pub(super) fn read_one<T>(&self, work: impl FnOnce(&Session) -> Result<T> + Clone) -> Result<T> {
         self.look_at(work, |session, work| {
-            session.begin_none();
-            work(session)
+            session.begin_alone();
+            let answer = work(session);
+            session.end_read();
+            answer
         })
     }
 

@@ -46,7 +46,7 @@ pub fn mine(db: &Db, actor: &Actor, after: Option<&Mine>, most: i64) -> Result<V
          WHERE m.user_id = $1 AND m.state IN ('active', 'inactive') AND (m.joined_at, m.organization_id) > ($2, $3)
          ORDER BY m.joined_at, m.organization_id LIMIT $4"
     );
-    db.read(|tx| tx.rows(sql, &[user.into(), joined_at.into(), id.into(), most.into()], read_mine))
+    db.read_one(|tx| tx.rows(sql, &[user.into(), joined_at.into(), id.into(), most.into()], read_mine))
 }
 
 /// A part of the caller's organizations, by joining. What stands before it is passed over in an index, at a cost that grows
@@ -123,7 +123,7 @@ pub fn all(db: &Db, actor: &Actor, after: OrganizationId, most: i64) -> Result<V
         " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = 0
          WHERE o.id > $1 ORDER BY o.id LIMIT $2"
     );
-    db.read(|tx| tx.rows(sql, &[after.into(), most.into()], |row| Ok(read_seen(row)?.1)))
+    db.read_one(|tx| tx.rows(sql, &[after.into(), most.into()], |row| Ok(read_seen(row)?.1)))
 }
 
 /// Which of the organizations that the caller may see a list holds, and in what order.

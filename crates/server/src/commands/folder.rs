@@ -65,7 +65,10 @@ pub(super) struct Locks {
 /// # Errors
 /// Where another server has either.
 pub(super) fn lock(config: &Config) -> Result<Locks, Failure> {
-    let Database::Sqlite(database) = &config.database;
+    let Database::Sqlite(database) = &config.database else {
+        // Servers that share a database are equal, and share the folder too where it is shared.
+        return Ok(Locks { _files: Vec::new() });
+    };
     let mut paths = vec![config.data.join("guildhall.lock"), database.with_extension("lock")];
     paths.dedup();
     let files = paths.iter().map(|path| lock_file(config, path)).collect::<Result<_, _>>()?;
@@ -97,12 +100,11 @@ fn lock_file(config: &Config, path: &Path) -> Result<File, Failure> {
 /// # Errors
 /// Where it cannot be used, or is not there and may not be made.
 pub(super) fn open_database(config: &Config, missing: Missing) -> Result<Db, Failure> {
-    let Database::Sqlite(file) = &config.database;
-    try_open_database(config, missing)?.map_err(|error| match error {
-        Error::Internal(why) => {
+    try_open_database(config, missing)?.map_err(|error| match (error, &config.database) {
+        (Error::Internal(why), Database::Sqlite(file)) => {
             Failure::new(format_args!("database: {}: {why}; restore a backup", file.display()))
         }
-        other => other.into(),
+        (other, _) => other.into(),
     })
 }
 
@@ -114,17 +116,8 @@ pub(super) fn try_open_database(
     config: &Config,
     missing: Missing,
 ) -> Result<guildhall_domain::error::Result<Db>, Failure> {
-    let Database::Sqlite(file) = &config.database;
     if missing == Missing::Make && prepare(&config.data)? {
         let _ = writeln!(io::stderr(), "made data folder {}", config.data.display());
-    }
-    let makes = missing == Missing::Make;
-    match OpenOptions::new().create(makes).append(true).read(true).mode(0o600).open(file) {
-        Ok(_) => {}
-        Err(error) if !makes && error.kind() == ErrorKind::NotFound => {
-            return Err(Failure::new(format_args!("there is no database {}", file.display())));
-        }
-        Err(error) => return Err(fault(config, file, error).into()),
     }
     let settings = Settings {
         clock: Clock::system(),
@@ -133,11 +126,31 @@ pub(super) fn try_open_database(
         limits: config.limits,
         invitations_per_day: config.invitations_per_day,
     };
-    let opened = if makes { Db::sqlite(file, settings) } else { Db::existing(file, settings) };
+    let (connections, makes) = (config.database_connections, missing == Missing::Make);
+    let opened = match &config.database {
+        Database::Sqlite(file) => {
+            require_file(config, file, missing)?;
+            if makes { Db::sqlite(file, settings) } else { Db::existing(file, settings) }
+        }
+        Database::Postgres(target) if makes => Db::postgres(target, connections, settings),
+        Database::Postgres(target) => Db::existing_postgres(target, connections, settings),
+    };
     Ok(opened.map_err(|error| match error {
         Error::Unavailable(why) => Error::Unavailable(format!("database: {why}")),
         other => other,
     }))
+}
+
+/// Sees to it that the database's file can be reached.
+fn require_file(config: &Config, file: &Path, missing: Missing) -> Result<(), Failure> {
+    let makes = missing == Missing::Make;
+    match OpenOptions::new().create(makes).append(true).read(true).mode(0o600).open(file) {
+        Ok(_) => Ok(()),
+        Err(error) if !makes && error.kind() == ErrorKind::NotFound => {
+            Err(Failure::new(format_args!("there is no database {}", file.display())))
+        }
+        Err(error) => Err(fault(config, file, error).into()),
+    }
 }
 
 /// What seals the keys: the configured secret, or that in the data folder's file. Where there is neither, nothing is sealed
@@ -154,11 +167,11 @@ pub(super) fn open_seal(config: &Config, db: &Db) -> Result<Seal, Failure> {
         Failure::from(Fault::new("secret", format_args!("{}: {why}", path.display())))
     };
     if !path.try_exists().map_err(|error| fault(&error))? {
-        if keyring::is_sealed(db).map_err(Failure::new)? {
-            return Err(fault(&"is gone, and the keys in the database are sealed with what it held"));
-        }
         if !matches!(config.database, Database::Sqlite(_)) {
             return Ok(Seal::new(None));
+        }
+        if keyring::is_sealed(db).map_err(Failure::new)? {
+            return Err(fault(&"is gone, and the keys in the database are sealed with what it held"));
         }
         make_secret(&config.data, &Secret::new(db.random())).map_err(|error| fault(&error))?;
     }

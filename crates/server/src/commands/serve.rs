@@ -111,6 +111,11 @@ fn build(config: Config, public_url: String) -> Result<(App, Post), Failure> {
             "secret: none is configured, so that whoever reads the database can sign and open links"
         );
     }
+    if db.is_remote() && config.media.starts_with("dir:") {
+        tracing::warn!(
+            "media: a folder; several servers on one database need one that all share, or an s3://"
+        );
+    }
     // This error names its key itself.
     let issuers = Issuers::new(config.issuers, db.clock().clone()).map_err(Failure::configuration)?;
     let from = config.mail_from.unwrap_or_else(|| default_from(&public_url));

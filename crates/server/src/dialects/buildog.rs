@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use guildhall_domain::db::Db;
 use guildhall_domain::organizations::{self, Mine, NewOrganization, Terms};
 use guildhall_domain::text::{DESCRIPTION_MAX, Name, PersonName, is_free_text};
 use guildhall_domain::users::{self, Changes, User};
@@ -66,14 +67,13 @@ async fn list(State(app): State<App>, SignedIn { actor, .. }: SignedIn<Buildog>)
     http::append(&mut first, mine.iter().map(Organization::from), &mut is_first);
     let is_whole = mine.len() < PIECE;
     let mut last = mine.into_iter().next_back();
-    let db = app.db.clone();
-    let next = move |out: &mut Vec<u8>| {
-        let mine = organizations::mine(&db, &actor, last.as_ref(), most)?;
+    let next = move |db: &Db, out: &mut Vec<u8>| {
+        let mine = organizations::mine(db, &actor, last.as_ref(), most)?;
         http::append(out, mine.iter().map(Organization::from), &mut is_first);
         last = mine.into_iter().next_back();
         Ok(last.is_some())
     };
-    Ok(Pieces { first, next, end: "]", is_whole }.respond())
+    Ok(Pieces { first, next, end: "]", is_whole }.respond(&app))
 }
 
 async fn create(

@@ -18,6 +18,7 @@ mod listen;
 mod mail;
 mod media;
 mod model;
+mod nodes;
 mod on_postgres;
 mod pages;
 mod place;

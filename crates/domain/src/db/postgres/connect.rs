@@ -48,6 +48,7 @@ fn connect_to(host: &Host, target: &Target, tls: &Tls, deadline: Instant) -> Res
     sign_in(&mut wire, target)?;
     let session = Session::new(wire);
     session.batch(SETTINGS).map_err(|error| error.to_string())?;
+    session.begin_alone();
     // A standby is never asked: what it shows may be over already.
     let is_standby = session
         .row("SELECT pg_is_in_recovery()", &[], |row| row.flag())

@@ -38,6 +38,7 @@ pub(super) fn prepare(target: &Target, now: Timestamp, empty: Empty) -> Result<(
     let session = connect(target, &tls, Instant::now() + PATIENCE).map_err(Error::Unavailable)?;
     // A table may take long to change, and another program too.
     session.batch("SET statement_timeout = 0; SET lock_timeout = 0")?;
+    session.begin_alone();
     let encoding = "SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()";
     if session.row(encoding, &[], |row| row.text())?.as_deref() != Some("UTF8") {
         return Err(Error::Unavailable("the database must be made with ENCODING 'UTF8'".into()));

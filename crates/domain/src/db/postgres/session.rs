@@ -41,6 +41,8 @@ enum Phase {
     Rest,
     /// One begins with the next statement.
     Due,
+    /// The next statement is alone: it needs none.
+    Alone,
     /// One is open.
     Open,
 }
@@ -82,12 +84,13 @@ impl Session {
         self.is_touched.set(false);
     }
 
-    /// What follows runs outside of any transaction, each statement in its own.
-    pub(super) fn begin_none(&self) {
-        self.fault.set(None);
+    /// Lets one statement run by itself.
+    pub(super) fn begin_alone(&self) {
+        self.begin(&[]);
+        self.phase.set(Phase::Alone);
     }
 
-    /// Ends a transaction that only read.
+    /// Ends a transaction that only read, without waiting for that; or what needed none.
     pub(super) fn end_read(&self) {
         if self.phase.replace(Phase::Rest) == Phase::Open && self.fault.get() != Some(Fault::Lost) {
             self.post(&["COMMIT"]);
@@ -262,6 +265,11 @@ impl Session {
         if self.fault.get().is_some() {
             return Err(Error::Unavailable("the transaction failed before".into()));
         }
+        let phase = match self.phase.get() {
+            Phase::Due | Phase::Open => Phase::Open,
+            Phase::Alone => Phase::Rest,
+            Phase::Rest => return Err(Error::Internal("a statement stands outside of a transaction".into())),
+        };
         let ahead = self.ahead.take();
         let mut new = Vec::new();
         {
@@ -274,9 +282,7 @@ impl Session {
             frontend::sync(out);
             wire.send().map_err(|error| self.lost(error))?;
         }
-        if self.phase.get() == Phase::Due {
-            self.phase.set(Phase::Open);
-        }
+        self.phase.set(phase);
         if let Err(error) = self.settle() {
             // Only the end of what left nothing behind is not waited for: how it ended does not matter.
             if self.fault.replace(None) == Some(Fault::Lost) {

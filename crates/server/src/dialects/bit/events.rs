@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use guildhall_domain::authz::{Actor, Permission};
 use guildhall_domain::clock::Timestamp;
+use guildhall_domain::db::Db;
 use guildhall_domain::error::Denied;
 use guildhall_domain::events::{self, Changes, NewEvent, Part, Place, Refusal};
 use guildhall_domain::id::{EventId, number};
@@ -59,17 +60,17 @@ pub(super) async fn fetch(
         location: event.location,
         organization: Organization { id: event.organization.0, name: event.organization_name },
     };
-    let db = app.db.clone();
-    let read = move |part, after: Option<Place>| {
+    let read = move |db: &Db, part, after: Option<Place>| {
         let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
         let piece = events::Piece { part, after: after.unwrap_or(Place::START), most };
-        match events::people(&db, &actor, id, SIGHT, piece) {
+        match events::people(db, &actor, id, SIGHT, piece) {
             Ok(people) => Ok(people.iter().map(|(user, place)| (username(user), *place)).collect()),
             Err(guildhall_domain::Error::Denied(Denied::Role)) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     };
-    Ok(app.read(move |_| Lists { keys: LISTS, read }.answer(&head)).await?)
+    let pieces = app.read(move |db| Lists { keys: LISTS, read }.answer(db, &head)).await?;
+    Ok(pieces.respond(&app))
 }
 
 #[derive(Deserialize)]

@@ -56,9 +56,8 @@ pub(super) async fn fetch(
         name: organization.name,
     };
     let read = move |db: &Db, listed, after: Option<Cursor>| members(db, &actor, &at, (listed, after));
-    let db = app.db.clone();
-    let lists = Lists { keys: LISTS, read: move |listed, after| read(&db, listed, after) };
-    Ok(app.read(move |_| lists.answer(&profile)).await?)
+    let pieces = app.read(move |db| Lists { keys: LISTS, read }.answer(db, &profile)).await?;
+    Ok(pieces.respond(&app))
 }
 
 /// A piece of a list of members; to one who may not know who they are the list is empty.

@@ -1,6 +1,6 @@
 //! Lists of people within one answer, written piece by piece however long they are.
 
-use axum::response::Response;
+use guildhall_domain::db::Db;
 use guildhall_domain::{Error, Result};
 use serde::Serialize;
 
@@ -25,11 +25,16 @@ impl<L: Copy, R> Lists<L, R> {
     ///
     /// # Errors
     /// What `read` refuses, for the beginning of the answer.
-    pub(super) fn answer<C>(self, head: &impl Serialize) -> Result<Response>
+    pub(super) fn answer<C, H>(
+        self,
+        db: &Db,
+        head: &H,
+    ) -> Result<Pieces<impl FnMut(&Db, &mut Vec<u8>) -> Result<bool> + Send + 'static + use<L, R, C, H>>>
     where
+        H: Serialize,
         L: Send + Sync,
         C: Copy + Send + 'static,
-        R: FnMut(L, Option<C>) -> Result<Vec<(String, C)>> + Send + 'static,
+        R: FnMut(&Db, L, Option<C>) -> Result<Vec<(String, C)>> + Send + 'static,
     {
         let mut first = serde_json::to_vec(head).map_err(|error| Error::Internal(error.to_string()))?;
         // The object goes on behind its last value.
@@ -38,9 +43,10 @@ impl<L: Copy, R> Lists<L, R> {
         writer.open(&mut first);
         let mut is_whole = false;
         for _ in writer.lists.keys {
-            is_whole = !writer.write(&mut first)?;
+            is_whole = !writer.write(db, &mut first)?;
         }
-        Ok(Pieces { first, next: move |out: &mut Vec<u8>| writer.write(out), end: "}", is_whole }.respond())
+        let next = move |db: &Db, out: &mut Vec<u8>| writer.write(db, out);
+        Ok(Pieces { first, next, end: "}", is_whole })
     }
 }
 
@@ -54,7 +60,7 @@ struct Writer<L: 'static, R, C> {
 
 impl<L: Copy, R, C: Copy> Writer<L, R, C>
 where
-    R: FnMut(L, Option<C>) -> Result<Vec<(String, C)>>,
+    R: FnMut(&Db, L, Option<C>) -> Result<Vec<(String, C)>>,
 {
     fn open(&self, out: &mut Vec<u8>) {
         if let Some((key, _)) = self.lists.keys.get(self.place) {
@@ -63,9 +69,9 @@ where
     }
 
     /// Writes the next piece; whether more may follow.
-    fn write(&mut self, out: &mut Vec<u8>) -> Result<bool> {
+    fn write(&mut self, db: &Db, out: &mut Vec<u8>) -> Result<bool> {
         let Some((_, list)) = self.lists.keys.get(self.place) else { return Ok(false) };
-        let piece = (self.lists.read)(*list, self.after)?;
+        let piece = (self.lists.read)(db, *list, self.after)?;
         self.after = piece.last().map(|(_, place)| *place).filter(|_| piece.len() >= PIECE);
         let people = piece.into_iter().map(|(username, _)| Person { username });
         http::append(out, people, &mut self.is_first);

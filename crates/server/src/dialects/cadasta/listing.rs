@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use guildhall_domain::authz::Permission;
+use guildhall_domain::db::Db;
 use guildhall_domain::organizations::{self, Listing, Order};
 use guildhall_domain::text::fold;
 use serde_json::json;
@@ -41,13 +42,12 @@ pub(super) async fn list(
             let (mut first, mut is_first) = (b"[".to_vec(), true);
             append(&mut first, &page, &mut is_first);
             let is_whole = page.is_last();
-            let db = app.db.clone();
-            let next = move |out: &mut Vec<u8>| {
-                page = page.next(&db, &actor, &listing, PIECE)?;
+            let next = move |db: &Db, out: &mut Vec<u8>| {
+                page = page.next(db, &actor, &listing, PIECE)?;
                 append(out, &page, &mut is_first);
                 Ok(!page.is_last())
             };
-            (Pieces { first, next, end: "]", is_whole }.respond(), count.unwrap_or(0))
+            (Pieces { first, next, end: "]", is_whole }.respond(&app), count.unwrap_or(0))
         }
     };
     // What stands in a query is encoded, so only a public URL that is none could not be a header's value.

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use guildhall_domain::authz::{Actor, Permission};
+use guildhall_domain::db::Db;
 use guildhall_domain::error::{Conflict, Denied, Missing};
 use guildhall_domain::memberships::{
     self, Among, At, Cursor, Grant, Listed, Member as Belonging, Own, Piece, Removal,
@@ -74,14 +75,13 @@ pub(super) async fn stream<T: Serialize + 'static>(
     http::append(&mut first, members.iter().map(show), &mut is_first);
     let is_whole = members.len() < PIECE;
     let mut last = members.last().map_or(Cursor::START, Belonging::cursor);
-    let db = app.db.clone();
-    let next = move |out: &mut Vec<u8>| {
-        let members = memberships::list(&db, &actor, &at, after(last))?;
+    let next = move |db: &Db, out: &mut Vec<u8>| {
+        let members = memberships::list(db, &actor, &at, after(last))?;
         http::append(out, members.iter().map(show), &mut is_first);
         last = members.last().map_or(last, Belonging::cursor);
         Ok(members.len() == PIECE)
     };
-    Ok(Pieces { first, next, end, is_whole }.respond())
+    Ok(Pieces { first, next, end, is_whole }.respond(app))
 }
 
 pub(super) async fn list(

@@ -130,13 +130,12 @@ where
     let (mut first, mut is_first) = (frame.head.into_bytes(), true);
     let is_whole = piece.is_last;
     http::append(&mut first, piece.elements, &mut is_first);
-    let db = app.db.clone();
-    let next = move |out: &mut Vec<u8>| {
-        let piece = next(&db)?;
+    let next = move |db: &Db, out: &mut Vec<u8>| {
+        let piece = next(db)?;
         http::append(out, piece.elements, &mut is_first);
         Ok(!piece.is_last)
     };
-    Ok(Pieces { first, next, end: frame.end, is_whole }.respond())
+    Ok(Pieces { first, next, end: frame.end, is_whole }.respond(app))
 }
 
 /// Answers the caller's organizations, by joining, in the shape that `shape` gives; one that it gives none is left out.

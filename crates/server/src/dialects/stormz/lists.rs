@@ -123,12 +123,11 @@ where
     http::append(&mut first, elements.iter().map(&wire), &mut is_first);
     let is_whole = elements.len() < PIECE;
     let mut last = elements.into_iter().next_back();
-    let db = app.db.clone();
-    let next = move |out: &mut Vec<u8>| {
-        let elements = after(&db, last.as_ref())?;
+    let next = move |db: &Db, out: &mut Vec<u8>| {
+        let elements = after(db, last.as_ref())?;
         http::append(out, elements.iter().map(&wire), &mut is_first);
         last = elements.into_iter().next_back();
         Ok(last.is_some())
     };
-    Ok(Pieces { first, next, end: "]", is_whole }.respond())
+    Ok(Pieces { first, next, end: "]", is_whole }.respond(app))
 }
