@@ -335,11 +335,7 @@ impl Tx<'_> {
     pub(crate) fn last_number(&self, kind: &'static str) -> Result<Option<i64>> {
         let sql = match self.connection {
             Connection::Sqlite(_) => "SELECT value FROM counters WHERE name = $1",
-            Connection::Postgres(_) => {
-                "SELECT COALESCE((SELECT last_value FROM pg_sequences WHERE schemaname = current_schema()
-                                     AND sequencename = 'numbers_of_' || name), value)
-                 FROM counters WHERE name = $1"
-            }
+            Connection::Postgres(_) => postgres::LAST_NUMBER,
         };
         self.row(sql, &[kind.into()], |row| row.int())
     }
@@ -365,7 +361,7 @@ impl WriteTx<'_> {
     pub(crate) fn next_number(&self, kind: &'static str) -> Result<i64> {
         let sql = match self.connection {
             Connection::Sqlite(_) => "UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value",
-            Connection::Postgres(_) => "SELECT nextval(to_regclass('numbers_of_' || CAST($1 AS TEXT)))",
+            Connection::Postgres(_) => postgres::NEXT_NUMBER,
         };
         self.row(sql, &[kind.into()], |row| row.int())?
             .ok_or_else(|| Error::Internal(format!("no counter {kind}")))
@@ -402,7 +398,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::error::Missing;
 
-    fn settings() -> Settings {
+    pub(crate) fn settings() -> Settings {
         Settings {
             clock: Clock::fixed(Timestamp(1_767_323_045_678_901)),
             random: Random::seeded(7),
@@ -442,46 +438,55 @@ pub(crate) mod tests {
                 |db: &Db| db.read(|tx| tx.row("SELECT COUNT(*) FROM ended_tokens", &[], |row| row.int()));
             let put = "INSERT INTO ended_tokens (hash, expires_at) VALUES ($1, $2)";
             let (answer, answers) = channel();
-            for fails in [false, true] {
+            for (hash, fails) in [("a", false), ("b", true)] {
                 let answer = answer.clone();
                 let work = move |db: &Db| {
                     let before = count(db)?;
-                    db.write(move |tx| tx.run(put, &["a".into(), tx.now.into()]))?;
+                    db.write(move |tx| tx.run(put, &[hash.into(), tx.now.into()]))?;
                     let seen = count(db)?;
                     if fails { Err(Missing::User.into()) } else { Ok((before, seen)) }
                 };
                 db.submit(work, move |result| drop(answer.send(result)));
+                match answers.recv().unwrap() {
+                    Ok(seen) => assert_eq!((seen, fails), ((Some(0), Some(1)), false)),
+                    Err(error) => assert!(fails && matches!(error, Error::Missing(Missing::User)), "{error}"),
+                }
             }
-            assert_eq!(answers.recv().unwrap().unwrap(), (Some(0), Some(1)));
-            assert!(answers.recv().unwrap().is_err());
             assert_eq!(count(db).unwrap(), Some(1), "the second left nothing");
         });
     }
 
     #[test]
-    fn an_operation_that_failed_leaves_nothing_in_a_work_that_goes_on() {
+    fn of_a_work_only_the_part_that_failed_is_undone() {
         on_new_database(|db| {
-            let add = |db: &Db, number: i64, fails: bool| {
+            let put = |db: &Db, hash: &'static str, fails: bool| {
                 db.write(move |tx| {
-                    let sql = "UPDATE counters SET value = value + $2 WHERE name = $1";
-                    tx.run(sql, &["users".into(), number.into()])?;
-                    if fails { Err(Error::from(Missing::User)) } else { Ok(()) }
+                    let sql = "INSERT INTO ended_tokens (hash, expires_at) VALUES ($1, $2)";
+                    tx.run(sql, &[hash.into(), tx.now.into()])?;
+                    if fails { Err(Missing::User.into()) } else { Ok(()) }
                 })
-            };
-            let count = |db: &Db| {
-                let sql = "SELECT value FROM counters WHERE name = $1";
-                db.read(|tx| tx.row(sql, &["users".into()], |row| row.int()))
             };
             let (answer, answers) = channel();
             let work = move |db: &Db| {
-                add(db, 1, false)?;
-                drop(add(db, 10, true));
-                add(db, 100, false)?;
-                count(db)
+                for (hash, fails) in [("a", true), ("b", false), ("c", true), ("d", false), ("e", true)] {
+                    assert_eq!(put(db, hash, fails).is_err(), fails);
+                }
+                Ok(())
             };
             db.submit(work, move |result| drop(answer.send(result)));
-            assert_eq!(answers.recv().unwrap().unwrap(), Some(101));
-            assert_eq!(count(db).unwrap(), Some(101));
+            answers.recv().unwrap().unwrap();
+            let sql = "SELECT hash FROM ended_tokens ORDER BY hash";
+            assert_eq!(db.read(|tx| tx.rows(sql, &[], |row| row.text())).unwrap(), ["b", "d"]);
+        });
+    }
+
+    #[test]
+    fn a_text_with_nul_is_nowhere() {
+        on_new_database(|db| {
+            let sql = "SELECT id FROM users WHERE username_key = $1";
+            assert_eq!(db.read(|tx| tx.row(sql, &["a\0".into()], |row| row.int())).unwrap(), None);
+            let sql = "DELETE FROM ended_tokens WHERE hash = $1";
+            assert!(matches!(db.write(move |tx| tx.run(sql, &["\0".into()])), Err(Error::Internal(_))));
         });
     }
 }

@@ -20,12 +20,14 @@ mod pool;
 mod schema;
 mod session;
 mod target;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod wire;
 
 use fault::Fault;
 use pool::{Pool, Threads};
-pub(super) use schema::Empty;
+pub(super) use schema::{Empty, LAST_NUMBER, NEXT_NUMBER};
 pub(super) use session::Session;
 pub use target::Target;
 

@@ -1,10 +1,10 @@
 //! The schema of a fresh database, and how its statements find their rows.
 
-use guildhall_domain::db::{Db, Settings};
+use guildhall_domain::db::{Db, Settings, Target};
 use rusqlite::Connection;
 
 use crate::harness::Folder;
-use crate::sources::{files, statements};
+use crate::sources::{Statement, files, statements};
 
 /// The database as the domain makes it, opened besides it.
 fn fresh(test: impl FnOnce(&Connection)) {
@@ -238,4 +238,38 @@ fn statements_find_their_rows_by_an_index() {
                 .is_empty()
         );
     });
+}
+
+/// What PostgreSQL has against statements, prepared on a database as the domain makes it.
+fn refused_by_postgres(cluster: &testpg::Cluster, name: &str, statements: &[Statement]) -> Vec<String> {
+    let mut refused = Vec::new();
+    // A program takes no argument of more than 128 KiB.
+    for some in statements.chunks(50) {
+        let mut script = String::from("CREATE TEMP TABLE refused (what TEXT);");
+        for Statement { place, sql } in some {
+            let place = format!("{place}: {sql}").replace('\n', " ");
+            script.push_str(&format!(
+                "DO $do$ BEGIN EXECUTE $prepare$PREPARE tried AS {sql}$prepare$; DEALLOCATE tried;
+                 EXCEPTION WHEN OTHERS THEN INSERT INTO refused VALUES (SQLERRM || $place$ {place}$place$); END $do$;"
+            ));
+        }
+        script.push_str("SELECT what FROM refused");
+        refused.extend(cluster.psql(name, &script).lines().map(str::to_owned));
+    }
+    refused
+}
+
+#[test]
+fn statements_are_understood_by_both_engines() {
+    let Some(cluster) = testpg::shared() else { return };
+    let database = cluster.database();
+    let target = Target::parse(database.url()).unwrap();
+    drop(Db::postgres(&target, 1, Settings::default()).unwrap());
+    let mut statements = statements(&files("crates/domain/src", &[".rs"]));
+    // What belongs to one engine is known to that one alone.
+    statements.retain(|statement| !statement.place.contains("/db/") && !statement.place.contains("/db.rs"));
+    assert!(statements.len() > 100, "only {} statements were found", statements.len());
+    assert_eq!(refused_by_postgres(cluster, database.name(), &statements), [""; 0]);
+    let unknown = Statement { place: "x.rs:1".into(), sql: "SELECT id FROM users WHERE rowid = $1".into() };
+    assert_eq!(refused_by_postgres(cluster, database.name(), &[unknown]).len(), 1);
 }

@@ -20,6 +20,14 @@ const SEQUENCES: &str = "DO $$ DECLARE counter RECORD; BEGIN
         EXECUTE format('CREATE SEQUENCE IF NOT EXISTS %I START %s', 'numbers_of_' || counter.name, counter.value + 1);
     END LOOP; END $$";
 
+/// Draws the next number of a kind of thing.
+pub(in crate::db) const NEXT_NUMBER: &str = "SELECT nextval(to_regclass('numbers_of_' || CAST($1 AS TEXT)))";
+/// The last number that was drawn of a kind; what the counter holds where none was.
+pub(in crate::db) const LAST_NUMBER: &str =
+    "SELECT COALESCE((SELECT last_value FROM pg_sequences WHERE schemaname = current_schema()
+                        AND sequencename = 'numbers_of_' || name), value)
+     FROM counters WHERE name = $1";
+
 /// What is done about a database that holds nothing of this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::db) enum Empty {
