@@ -28,6 +28,8 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
+use crate::described;
+
 /// 2026-01-02T03:04:05.678901Z: where the clock of every house stands at first.
 pub(crate) const NOW: Timestamp = Timestamp(1_767_323_045_678_901);
 /// The same instant as answers show it.
@@ -271,22 +273,24 @@ impl House {
         self.app.secrets.token(&nonce)
     }
 
-    /// Sends the call and reads the whole answer.
+    /// Sends the call and reads the whole answer, which has to be one that the description tells of.
     pub(crate) async fn send(&self, call: Call) -> Answer {
-        let response = self.router.clone().oneshot(call.request()).await.unwrap();
+        let response = self.router.clone().oneshot(call.clone().request()).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("the body comes whole").to_bytes().to_vec();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        described::check(&call, &answer);
+        answer
     }
 }
 
 /// A request, put together step by step.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Call {
-    method: Method,
-    path: String,
+    pub(crate) method: Method,
+    pub(crate) path: String,
     headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 pub(crate) fn call(method: &str, path: &str) -> Call {
@@ -353,6 +357,11 @@ impl Call {
         }
         body.extend_from_slice(b"--edge--\r\n");
         self.body("multipart/form-data; boundary=edge", &body)
+    }
+
+    /// The first header of that name.
+    pub(crate) fn sent(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     fn request(self) -> Request<Body> {
