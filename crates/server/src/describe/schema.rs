@@ -68,7 +68,9 @@ pub fn name(least: usize) -> Value {
     };
     let shape = format!("^[{WHITE}]*[^{BROKEN}{WHITE}]{inner}[{WHITE}]*$");
     let told = format!("{} to {NAME_MAX} characters, no control characters.", least.max(1));
-    said(pattern(&shape), &told)
+    let mut schema = said(pattern(&shape), &told);
+    schema["minLength"] = least.max(1).into();
+    schema
 }
 
 /// A name, or a blank text in its place.
