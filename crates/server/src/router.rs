@@ -12,6 +12,7 @@ use tower::{Service, service_fn};
 use crate::accounts;
 use crate::app::App;
 use crate::dialects::{Dialect, Routes, bit, buildog, cadasta, pm415, stormz};
+use crate::docs;
 use crate::http;
 use crate::listen::Malformed;
 use crate::load;
@@ -38,6 +39,7 @@ pub fn router(app: &App) -> Router {
         .merge(pm415::routes().router::<pm415::Pm415>())
         .merge(stormz::routes().router::<stormz::Stormz>())
         .merge(accounts::routes())
+        .merge(docs::routes())
         .route("/health/live", get(live).fallback(wrong_method))
         .route("/health/ready", get(ready).fallback(wrong_method))
         .route("/.well-known/jwks.json", get(jwks).fallback(wrong_method))
