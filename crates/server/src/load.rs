@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(10);
 const LATE: Duration = Duration::from_millis(20);
 /// So many requests between two looks are a crowd. Where fewer came it is the machine that is busy with other things, and
 /// turning them away would help nobody.
-const CROWD: usize = 32;
+const CROWD: usize = 16;
 /// How often too much is logged, at most.
 const LOGGED_EVERY: Duration = Duration::from_secs(60);
 

@@ -9,7 +9,7 @@ use guildhall_domain::authz::Actor;
 use guildhall_domain::id::UserId;
 use guildhall_domain::users;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -29,6 +29,10 @@ use crate::workers::{self, Post, told};
 
 /// How long the workers, and then what still runs beside them, may take to end when the last answer is out.
 const LAST_WORK: Duration = Duration::from_secs(1);
+
+/// After how many turns of tasks a thread looks for what came in meanwhile. A turn that writes a piece of a list takes most of
+/// a millisecond: with the runtime's usual 61, who comes while lists are written would wait for that many.
+const LOOK_EVERY: u32 = 16;
 
 /// Who is told what when the server can be reached.
 pub(super) enum Greeting {
@@ -50,7 +54,8 @@ pub(super) fn serve(config: Config, greeting: Greeting) -> Result<(), Failure> {
         tracing::info!(folder = %config.data.display(), "made data folder");
     }
     let lock = folder::lock(&config)?;
-    let runtime = Runtime::new().map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
+    let runtime = Builder::new_multi_thread().enable_all().event_interval(LOOK_EVERY).build();
+    let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
     let served = runtime.block_on(run(config, greeting));
     runtime.shutdown_timeout(LAST_WORK);
     drop((lock, log));
