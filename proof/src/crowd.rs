@@ -280,6 +280,7 @@ pub(crate) fn p99(samples: impl Iterator<Item = Duration>) -> Duration {
 pub(crate) fn pinned(processor: usize, command: &Command) -> Command {
     let mut pinned = Command::new("taskset");
     pinned.args(["-c", &processor.to_string()]).arg(command.get_program()).args(command.get_args()).env_clear();
+    pinned.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
     pinned
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn run(place: &Place) -> Result<Outcome> {
     let token = process::user(&place.program, &data, "owner")?;
     process::json(&place.program, &data, &["org", "create", "--name", "Kept", "--owner", "owner@example.com"])?;
     let mut serving = process::serving(&place.program, &data);
-    serving.args(["--log", "trace"]);
+    serving.env("GUILDHALL_LOG", "trace");
     let server = Server::start(&mut serving, place.path("server.log"))?;
     let mut listener = Listener {
         client: Client::new(&server.address),
@@ -219,8 +219,8 @@ impl Listener {
         for (place, answer) in self.answers.iter().enumerate() {
             let text = [answer.head.as_bytes(), &answer.body].concat();
             let given = self.given.iter().filter(|(_, by)| *by != place).map(|(secret, _)| secret);
-            let brought = self.brought.iter().filter(|_| contains(&text, MARK));
-            for secret in brought.chain(given) {
+            let brought = if contains(&text, MARK) { self.brought.as_slice() } else { &[] };
+            for secret in brought.iter().chain(given) {
                 if contains(&text, secret) {
                     wrong.push(format!("an answer with {}: {}…", answer.status, &secret[..12]));
                 }
