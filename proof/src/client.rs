@@ -48,7 +48,8 @@ impl Call {
     pub(crate) fn parts(mut self, parts: &[(&str, Option<&str>, &[u8])]) -> Self {
         self.headers.push_str(&format!("Content-Type: multipart/form-data; boundary={EDGE}\r\n"));
         for (name, kind, content) in parts {
-            let file = kind.map(|kind| format!("; filename=\"file\"\r\nContent-Type: {kind}")).unwrap_or_default();
+            let file =
+                kind.map(|kind| format!("; filename=\"file\"\r\nContent-Type: {kind}")).unwrap_or_default();
             let head = format!("--{EDGE}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n");
             self.body.extend_from_slice(head.as_bytes());
             self.body.extend_from_slice(content);
@@ -62,7 +63,8 @@ impl Call {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let Self { method, path, headers, body } = self;
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: proof\r\n{headers}Content-Length: {length}\r\n\r\n");
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: proof\r\n{headers}Content-Length: {length}\r\n\r\n");
         [head.as_bytes(), body].concat()
     }
 }
@@ -148,7 +150,8 @@ fn read(stream: &mut impl BufRead, method: &str) -> io::Result<Answer> {
     if answer.header("transfer-encoding") == Some("chunked") {
         answer.body = chunks(stream)?;
     } else {
-        let length = answer.header("content-length").and_then(|length| length.parse().ok()).ok_or_else(broken)?;
+        let length =
+            answer.header("content-length").and_then(|length| length.parse().ok()).ok_or_else(broken)?;
         answer.body = vec![0; length];
         stream.read_exact(&mut answer.body)?;
     }

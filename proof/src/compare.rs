@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
+use crate::Result;
 use crate::client::{Answer, Call, Client};
 use crate::ledger::{Expected, Ledger, Thing};
 use crate::place::Place;
 use crate::process::{self, Server};
 use crate::workload::{self, Crew};
-use crate::Result;
 
 /// How long a start may take.
 const START_WITHIN: Duration = Duration::from_secs(2);

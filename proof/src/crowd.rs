@@ -115,7 +115,11 @@ impl Pool {
 }
 
 /// Sends `call` so many times a second, whatever becomes of it, for so long; answers what each came to.
-pub(crate) async fn flood(address: &str, call: &Call, (rate, lasting): (f64, Duration)) -> Result<Vec<Sample>> {
+pub(crate) async fn flood(
+    address: &str,
+    call: &Call,
+    (rate, lasting): (f64, Duration),
+) -> Result<Vec<Sample>> {
     let pool = Pool { address: address.parse()?, resting: Mutex::default(), open: AtomicU32::new(0) };
     let (pool, request) = (Arc::new(pool), Arc::new(call.bytes()));
     let begun = Instant::now();
@@ -178,7 +182,11 @@ pub(crate) async fn steady(
     Ok(samples)
 }
 
-async fn once(stream: &mut Option<TcpStream>, address: SocketAddr, request: &[u8]) -> io::Result<(u16, bool)> {
+async fn once(
+    stream: &mut Option<TcpStream>,
+    address: SocketAddr,
+    request: &[u8],
+) -> io::Result<(u16, bool)> {
     let stream = match stream {
         Some(stream) => stream,
         None => stream.insert(connect(address).await?),
@@ -200,9 +208,11 @@ impl Slow {
     fn sends(self, long: &str) -> (Vec<u8>, &'static [u8]) {
         let text: String = match self {
             Self::Header => "GET /health/live HTTP/1.1\r\nHost: proof\r\nX-Slow: ".into(),
-            Self::Body => "POST /api/account/login HTTP/1.1\r\nHost: proof\r\nContent-Type: application/json\r\n\
+            Self::Body => {
+                "POST /api/account/login HTTP/1.1\r\nHost: proof\r\nContent-Type: application/json\r\n\
                            Content-Length: 100000\r\n\r\n"
-                .into(),
+                    .into()
+            }
             Self::Reader => format!("GET {long} HTTP/1.1\r\nHost: proof\r\n\r\n").repeat(20),
             Self::Idle => String::new(),
         };
@@ -279,7 +289,11 @@ pub(crate) fn p99(samples: impl Iterator<Item = Duration>) -> Duration {
 /// Runs what is to have the given processor alone.
 pub(crate) fn pinned(processor: usize, command: &Command) -> Command {
     let mut pinned = Command::new("taskset");
-    pinned.args(["-c", &processor.to_string()]).arg(command.get_program()).args(command.get_args()).env_clear();
+    pinned
+        .args(["-c", &processor.to_string()])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear();
     pinned.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
     pinned
 }
@@ -290,9 +304,15 @@ mod tests {
 
     #[test]
     fn an_answer_is_whole_at_its_end() {
-        assert_eq!(whole(b"HTTP/1.1 503 X\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\nno"), Some((503, true)));
+        assert_eq!(
+            whole(b"HTTP/1.1 503 X\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\nno"),
+            Some((503, true))
+        );
         assert_eq!(whole(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nn"), None);
-        assert_eq!(whole(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"), Some((200, false)));
+        assert_eq!(
+            whole(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+            Some((200, false))
+        );
     }
 
     #[test]

@@ -120,7 +120,8 @@ fn sync_fails(place: &Place, nth: usize, (told, faults): &mut (Told, usize)) -> 
 /// The syncs after the one that failed.
 fn tried_again(trace: &Path) -> Result<Option<String>> {
     let text = String::from_utf8_lossy(&std::fs::read(trace)?).into_owned();
-    let mut after = text.lines().filter(|line| line.contains("sync")).skip_while(|line| !line.contains("(INJECTED)"));
+    let mut after =
+        text.lines().filter(|line| line.contains("sync")).skip_while(|line| !line.contains("(INJECTED)"));
     Ok(match (after.next(), after.count()) {
         (None, _) => Some("no sync failed".into()),
         (Some(_), 0) => None,
@@ -138,7 +139,10 @@ fn forgets(place: &Place) -> Result<(bool, String)> {
     let done = process::finish(&mut tracer::under(&options, &trace, &bare), "")?;
     let again = tried_again(&trace)?;
     let kept = done.out.trim().to_owned();
-    let told = format!("bare SQLite in the same mode: {}, {kept}", again.as_deref().unwrap_or("no sync after the failed one"));
+    let told = format!(
+        "bare SQLite in the same mode: {}, {kept}",
+        again.as_deref().unwrap_or("no sync after the failed one")
+    );
     Ok((again.is_some_and(|again| again.contains("after")), told))
 }
 
@@ -240,7 +244,11 @@ fn fill(place: &Place, room: u64) -> Result<Round> {
     (0..20).for_each(|_| told.count(writer.step()));
     told.refused += full.refused;
     told.wrong.extend(full.wrong);
-    told.wrong.extend(Comparer { place, crew: &crew, ledger: &ledger }.look(&server, &data, ledger.mark())?);
+    told.wrong.extend(Comparer { place, crew: &crew, ledger: &ledger }.look(
+        &server,
+        &data,
+        ledger.mark(),
+    )?);
     server.stop()?;
     told.wrong.extend(Comparer { place, crew: &crew, ledger: &ledger }.restart(&data, ledger.mark())?);
     Ok(Round { told, back, acknowledged: ledger.successes(ledger.mark()) })

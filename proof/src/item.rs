@@ -54,11 +54,17 @@ impl Item {
         match self {
             Self::PowerCut => "What was acknowledged outlives a power cut at any moment.",
             Self::Kill => "What was acknowledged outlives the process, wherever it is killed.",
-            Self::FailedSync => "After a failed sync nothing is acknowledged, no sync is tried again, and reading goes on.",
-            Self::FullDisk => "A full disk is told, costs nothing acknowledged, and is over when there is room again.",
+            Self::FailedSync => {
+                "After a failed sync nothing is acknowledged, no sync is tried again, and reading goes on."
+            }
+            Self::FullDisk => {
+                "A full disk is told, costs nothing acknowledged, and is over when there is room again."
+            }
             Self::SlowClients => "Slow clients harm no other, and hold what they hold for a while only.",
             Self::Overload => "Asked for too much, the server does what it can, and tells the rest at once.",
-            Self::Timing => "Nobody learns from an answer or its time whether an account exists or is disabled.",
+            Self::Timing => {
+                "Nobody learns from an answer or its time whether an account exists or is disabled."
+            }
             Self::Secrets => "A secret is in the answer or letter that gives it, and nowhere else.",
             Self::Revocation => "What is taken away is gone for every request that begins after the answer.",
         }
@@ -132,7 +138,10 @@ impl Told {
                 violations.iter().take(20).for_each(|violation| eprintln!("{name}: {violation}"));
                 let judged = if control.failed { "" } else { " (the control did not fail)" };
                 let number = violations.len();
-                format!("{name}: {count}, {number} violations; control: {}{judged}; seed {seed}", control.told)
+                format!(
+                    "{name}: {count}, {number} violations; control: {}{judged}; seed {seed}",
+                    control.told
+                )
             }
             Outcome::Skipped(why) => format!("{name}: SKIPPED: {why}"),
         }

@@ -125,11 +125,8 @@ fn at_each(place: &Place, script: Script, tally: &mut Tally) -> Result<()> {
     let all: Vec<(&str, usize)> = all.collect();
     let random = place.random(&format!("at each {script:?}"));
     let few = place.number(6, usize::MAX);
-    let chosen: Vec<(&str, usize)> = if all.len() <= few {
-        all
-    } else {
-        (0..few).map(|_| all[below(&random, all.len())]).collect()
-    };
+    let chosen: Vec<(&str, usize)> =
+        if all.len() <= few { all } else { (0..few).map(|_| all[below(&random, all.len())]).collect() };
     for (call, nth) in chosen {
         let inject = format!("inject={call}:signal=KILL:when={nth}");
         let before = tally.wrong.len();
@@ -142,13 +139,17 @@ fn at_each(place: &Place, script: Script, tally: &mut Tally) -> Result<()> {
 }
 
 /// Runs the script once under strace with these options, then looks at what is left.
-fn attempt(place: &Place, script: Script, (options, trace): (&[&str], &Path), tally: &mut Tally) -> Result<()> {
+fn attempt(
+    place: &Place,
+    script: Script,
+    (options, trace): (&[&str], &Path),
+    tally: &mut Tally,
+) -> Result<()> {
     let data = place.path("data");
     // The same accounts, names and pictures each time: so the Nth call is the same.
     let random = place.random("script");
     let is_first_start = matches!(script, Script::FirstStart);
-    let crew =
-        if is_first_start { Crew(Arc::default()) } else { Crew::found(&place.program, &data, 2)? };
+    let crew = if is_first_start { Crew(Arc::default()) } else { Crew::found(&place.program, &data, 2)? };
     let ledger = Arc::new(Ledger::default());
     let mut command = tracer::under(options, trace, &script.command(place, &data)?);
     if script.is_served() {
@@ -205,7 +206,8 @@ fn control(place: &Place) -> Result<(bool, String)> {
     let crew = Crew::found(&place.program, &data, 2)?;
     let ledger = Arc::new(Ledger::default());
     let log = data.join("guildhall.db-wal");
-    let lie = ["-P", log.to_str().ok_or("a path that is no text")?, "-e", "inject=pwrite64:retval=4096:when=40+"];
+    let lie =
+        ["-P", log.to_str().ok_or("a path that is no text")?, "-e", "inject=pwrite64:retval=4096:when=40+"];
     let serving = process::serving(&place.program, &data);
     let mut serving = tracer::under(&lie, "/dev/null".as_ref(), &serving);
     let server = Server::start(&mut serving, place.path("server.log"))?;
@@ -215,7 +217,10 @@ fn control(place: &Place) -> Result<(bool, String)> {
     server.kill()?;
     let wrong = Comparer { place, crew: &crew, ledger: &ledger }.restart(&data, ledger.mark())?;
     let count = ledger.successes(ledger.mark());
-    let told = format!("with writes of the log that never happen, {} of {count} acknowledged were missed", wrong.len());
+    let told = format!(
+        "with writes of the log that never happen, {} of {count} acknowledged were missed",
+        wrong.len()
+    );
     Ok((!wrong.is_empty(), told))
 }
 
@@ -226,7 +231,11 @@ mod tests {
     #[test]
     fn the_calls_of_a_trace_are_counted_by_thread() {
         let file = std::env::temp_dir().join(format!("guildhall-proof-trace-{}", std::process::id()));
-        std::fs::write(&file, "12 fsync(3</a>) = 0\n13 fsync(3</a>) = 0\n12 fsync(3</a>) = 0\n12 write(1, \"x\", 1) = 1\n").unwrap();
+        std::fs::write(
+            &file,
+            "12 fsync(3</a>) = 0\n13 fsync(3</a>) = 0\n12 fsync(3</a>) = 0\n12 write(1, \"x\", 1) = 1\n",
+        )
+        .unwrap();
         assert_eq!(tracer::counts(&file, &["fsync", "write", "rename"]).unwrap(), [2, 1, 0]);
         std::fs::remove_file(file).unwrap();
     }

@@ -112,7 +112,8 @@ impl Ledger {
             }
         }
         let expected = last.into_iter().map(|(thing, last)| {
-            let since = tried[thing].iter().filter(|(place, _)| *place >= last).map(|(_, value)| (*value).to_owned());
+            let since =
+                tried[thing].iter().filter(|(place, _)| *place >= last).map(|(_, value)| (*value).to_owned());
             let mut since = since;
             let must = since.next().unwrap_or_default();
             (thing.clone(), Expected { must, may: since.collect() })

@@ -68,7 +68,8 @@ struct Wish {
 
 impl Wish {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let mut wish = Self { long: false, seed: fresh_seed(), write: None, program: None, items: Vec::new() };
+        let mut wish =
+            Self { long: false, seed: fresh_seed(), write: None, program: None, items: Vec::new() };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match (argument.as_str(), Item::parse(argument)) {

@@ -54,8 +54,13 @@ pub(crate) fn run(place: &Place) -> Result<Outcome> {
     let (mut wrong, short) = (flood.wrong(), flood.told());
     let stock = floor::command(Duration::from_millis(2))?;
     let stock = Server::start(&mut crowd::pinned(0, &stock), place.path("floor.log"))?;
-    let control = runtime.block_on(self::flood(&stock.address, &Call::get("/"), lasting.min(Duration::from_secs(6))))?;
-    let all = (0..std::thread::available_parallelism()?.get().max(2)).map(|n| n.to_string()).collect::<Vec<_>>();
+    let control = runtime.block_on(self::flood(
+        &stock.address,
+        &Call::get("/"),
+        lasting.min(Duration::from_secs(6)),
+    ))?;
+    let all =
+        (0..std::thread::available_parallelism()?.get().max(2)).map(|n| n.to_string()).collect::<Vec<_>>();
     disk::tool("taskset", &["-a", "-cp", &all.join(","), &std::process::id().to_string()])?;
     drop(server);
     let server = Server::start(&mut process::serving(&place.program, &data), place.path("server.log"))?;

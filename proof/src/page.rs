@@ -45,7 +45,10 @@ impl Page {
                 Outcome::Tried { how, count, violations, control } => {
                     let number = violations.len();
                     let judged = if control.failed { "" } else { " **but did not fail**" };
-                    format!("| **{name}** {claim} | {how} | {count} | {number} | {}{judged} | {seed} |\n", control.told)
+                    format!(
+                        "| **{name}** {claim} | {how} | {count} | {number} | {}{judged} | {seed} |\n",
+                        control.told
+                    )
                 }
                 Outcome::Skipped(why) => format!("| **{name}** {claim} | SKIPPED: {why} | 0 | | | |\n"),
             });

@@ -41,8 +41,7 @@ impl Done {
 
 /// Runs `command` to its end, with `input` on its standard input.
 pub(crate) fn finish(command: &mut Command, input: &str) -> Result<Done> {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // A command that was killed reads nothing, which its status tells.
         let _ = stdin.write_all(input.as_bytes());
@@ -68,7 +67,11 @@ pub(crate) fn json(program: &Path, data: &Path, arguments: &[&str]) -> Result<Va
 /// Makes an account with a confirmed address `name@example.com` and the username `name`; answers a session token for it.
 pub(crate) fn user(program: &Path, data: &Path, name: &str) -> Result<String> {
     let email = format!("{name}@example.com");
-    json(program, data, &["user", "create", "--email", &email, "--username", name, "--name", name, "--verified"])?;
+    json(
+        program,
+        data,
+        &["user", "create", "--email", &email, "--username", name, "--name", name, "--verified"],
+    )?;
     token(program, data, name)
 }
 
@@ -103,7 +106,8 @@ impl Server {
     /// # Errors
     /// With what it logged, where it ends instead.
     pub(crate) fn start(command: &mut Command, log: PathBuf) -> Result<Self> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?).spawn()?;
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?).spawn()?;
         let mut server = Self { child, address: String::new(), log };
         let mut line = String::new();
         if let Some(out) = server.child.stdout.take() {

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::Result;
 use crate::client::{Answer, Call, Client};
 use crate::item::{Control, Outcome};
 use crate::place::Place;
 use crate::process::{self, Server};
-use crate::Result;
 
 /// Connections that use the right while it ends.
 const CONNECTIONS: usize = 16;
@@ -81,7 +81,9 @@ pub(crate) fn run(place: &Place) -> Result<Outcome> {
         violations: wrong,
         control: Control {
             failed: kept && before > 0,
-            told: format!("before the end, and with rights that stay, the same requests are accepted ({before} were)"),
+            told: format!(
+                "before the end, and with rights that stay, the same requests are accepted ({before} were)"
+            ),
         },
     })
 }
@@ -95,7 +97,11 @@ struct Counted {
 }
 
 impl<'a> Case<'a> {
-    fn new(place: &'a Place, (data, server, owner): (&'a Path, &'a Server, &'a str), number: usize) -> Result<Self> {
+    fn new(
+        place: &'a Place,
+        (data, server, owner): (&'a Path, &'a Server, &'a str),
+        number: usize,
+    ) -> Result<Self> {
         let name = format!("member-{number}");
         let credential = process::user(&place.program, data, &name)?;
         let body = json!({"name": format!("Right {number}")});
@@ -126,11 +132,17 @@ impl<'a> Case<'a> {
         let cli = |arguments: &[&str]| process::json(&self.place.program, self.data, arguments).map(drop);
         let by_owner = |method, path: &str, body| ask(self.server, self.owner, method, path, &body).map(drop);
         match end {
-            End::Session => ask(self.server, &self.credential, "DELETE", "/user/logout", &Value::Null).map(drop),
-            End::Key => ask(self.server, &self.credential, "POST", "/api/user/apikey", &Value::Null).map(drop),
+            End::Session => {
+                ask(self.server, &self.credential, "DELETE", "/user/logout", &Value::Null).map(drop)
+            }
+            End::Key => {
+                ask(self.server, &self.credential, "POST", "/api/user/apikey", &Value::Null).map(drop)
+            }
             End::Removed => by_owner("DELETE", &member, Value::Null),
             End::Demoted => by_owner("PATCH", &member, json!({"admin": false})),
-            End::Suspended => cli(&["member", "add", &self.slug, &self.name, "--role", "member", "--state", "suspended"]),
+            End::Suspended => {
+                cli(&["member", "add", &self.slug, &self.name, "--role", "member", "--state", "suspended"])
+            }
             End::Disabled => cli(&["user", "disable", &self.name, "--force"]),
             End::Archived => by_owner("PATCH", &organization, json!({"archived": true})),
         }

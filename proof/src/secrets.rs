@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use guildhall_domain::clock::{Random, hex};
 use serde_json::{Value, json};
 
+use crate::Result;
 use crate::client::{Answer, Call, Client};
 use crate::item::{Control, Outcome};
 use crate::place::Place;
 use crate::process::{self, Server};
-use crate::Result;
 
 /// Every route but those that would end the session or the organization that the rest needs.
 const ROUTES: [(&str, &str); 53] = [
@@ -73,7 +73,8 @@ const ROUTES: [(&str, &str); 53] = [
 const MARK: &str = "Mark";
 
 /// Keys under which a body can hold a secret.
-const KEYS: [&str; 6] = ["password", "confirmation", "new_password", "token", "client_secret", "access_token"];
+const KEYS: [&str; 6] =
+    ["password", "confirmation", "new_password", "token", "client_secret", "access_token"];
 
 /// A server that is told secrets, and all that it says.
 struct Listener {
@@ -89,7 +90,11 @@ struct Listener {
 pub(crate) fn run(place: &Place) -> Result<Outcome> {
     let data = place.path("data");
     let token = process::user(&place.program, &data, "owner")?;
-    process::json(&place.program, &data, &["org", "create", "--name", "Kept", "--owner", "owner@example.com"])?;
+    process::json(
+        &place.program,
+        &data,
+        &["org", "create", "--name", "Kept", "--owner", "owner@example.com"],
+    )?;
     let mut serving = process::serving(&place.program, &data);
     serving.env("GUILDHALL_LOG", "trace");
     let server = Server::start(&mut serving, place.path("server.log"))?;
@@ -133,14 +138,18 @@ pub(crate) fn run(place: &Place) -> Result<Outcome> {
     }
     let keys = signing_secrets(&data)?;
     for secret in &keys {
-        let said = listener.answers.iter().any(|answer| answer.body.windows(secret.len()).any(|part| part == secret));
+        let said = listener
+            .answers
+            .iter()
+            .any(|answer| answer.body.windows(secret.len()).any(|part| part == secret));
         if said || places.iter().any(|(_, bytes)| bytes.windows(secret.len()).any(|part| part == secret)) {
             wrong.push("a key of the server's own is told".into());
         }
     }
     let found: Vec<&str> =
         places.iter().filter(|(_, bytes)| contains(bytes, &open)).map(|(name, _)| *name).collect();
-    let id = listener.answers.last().and_then(|answer| answer.header("x-request-id")).unwrap_or("none").to_owned();
+    let id =
+        listener.answers.last().and_then(|answer| answer.header("x-request-id")).unwrap_or("none").to_owned();
     let is_logged = contains(&places[0].1, &id);
     let number = listener.brought.len() + listener.given.len() + mailed.len() + keys.len();
     Ok(Outcome::Tried {
@@ -153,7 +162,10 @@ pub(crate) fn run(place: &Place) -> Result<Outcome> {
         violations: wrong,
         control: Control {
             failed: found.len() >= 3 && is_logged,
-            told: format!("what is no secret is found by the same search: a marked address in {}, a request's id in the log", found.join(", ")),
+            told: format!(
+                "what is no secret is found by the same search: a marked address in {}, a request's id in the log",
+                found.join(", ")
+            ),
         },
     })
 }
@@ -198,7 +210,9 @@ impl Listener {
         let password = self.mark();
         let body = json!({"username": name, "email": email, "password": password});
         self.ask(&Call::new("POST", "/api/v1/account/register/").json(&body))?;
-        self.ask(&Call::new("POST", "/api/account/forgotpassword").json(&json!({"email": "owner@example.com"})))?;
+        self.ask(
+            &Call::new("POST", "/api/account/forgotpassword").json(&json!({"email": "owner@example.com"})),
+        )?;
         let invite = Call::new("POST", "/api/org/1/invitelink").by(token).json(&json!({"email": email}));
         let link = self.ask(&invite)?.json()["confirmUrl"].as_str().unwrap_or_default().to_owned();
         self.given.push((link.rsplit('=').next().unwrap_or_default().to_owned(), self.answers.len() - 1));

@@ -65,7 +65,11 @@ async fn besieged(
     let laid = Instant::now();
     let lay = |server: &Server, kinds: [Slow; 2], each| {
         let (address, outside) = (server.address.parse(), outside.clone());
-        async move { Ok::<_, Box<dyn std::error::Error>>(outside.spawn(Siege::lay(address?, kinds, (each, LIST))).await?) }
+        async move {
+            Ok::<_, Box<dyn std::error::Error>>(
+                outside.spawn(Siege::lay(address?, kinds, (each, LIST))).await?,
+            )
+        }
     };
     let unheard = lay(server, [Slow::Header, Slow::Idle], EACH).await?;
     let lasting = lay(server, [Slow::Body, Slow::Reader], EACH).await?;
@@ -115,14 +119,21 @@ async fn besieged(
         violations: wrong,
         control: Control {
             failed: stock_left > control.laid() / 2,
-            told: format!("axum's own accept loop still had {stock_left} of {} without a header by then", control.laid()),
+            told: format!(
+                "axum's own accept loop still had {stock_left} of {} without a header by then",
+                control.laid()
+            ),
         },
     })
 }
 
 fn unserved(samples: &[crowd::Sample]) -> Vec<String> {
     let failed = samples.iter().filter(|sample| sample.status != 200).count();
-    if failed == 0 { Vec::new() } else { vec![format!("{failed} of {} normal requests failed", samples.len())] }
+    if failed == 0 {
+        Vec::new()
+    } else {
+        vec![format!("{failed} of {} normal requests failed", samples.len())]
+    }
 }
 
 fn took(samples: &[crowd::Sample]) -> Duration {

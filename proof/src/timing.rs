@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::Result;
 use crate::client::{Answer, Call, Client};
 use crate::item::{Control, Outcome};
 use crate::place::{Place, below};
 use crate::process::{self, Server};
-use crate::Result;
 
 /// By how much the medians may differ.
 const APART: Duration = Duration::from_millis(1);
@@ -37,7 +37,11 @@ pub(crate) fn run(place: &Place) -> Result<Outcome> {
     let data = place.path("data");
     let samples = place.number(200, 2_000);
     let owner = process::user(&place.program, &data, "owner")?;
-    let made = process::json(&place.program, &data, &["org", "create", "--name", "Timing", "--owner", "owner@example.com"])?;
+    let made = process::json(
+        &place.program,
+        &data,
+        &["org", "create", "--name", "Timing", "--owner", "owner@example.com"],
+    )?;
     let number = made["number"].as_i64().ok_or("no number")?;
     people(&data, samples)?;
     let server = Server::start(&mut process::serving(&place.program, &data), place.path("server.log"))?;
@@ -79,7 +83,8 @@ fn people(data: &Path, samples: usize) -> Result<()> {
     use guildhall_domain::text::{Email, Name, PersonName};
     use guildhall_domain::users::{self, NewUser, Profile, UserKey};
     let db = Db::existing(&data.join("guildhall.db"), Settings::default())?;
-    let hash = Password::chosen(crate::workload::PASSWORD).map_err(|_| "a weak password")?.hash(db.random())?;
+    let hash =
+        Password::chosen(crate::workload::PASSWORD).map_err(|_| "a weak password")?.hash(db.random())?;
     for kind in ["known", "disabled", "known-too"] {
         for sample in 0..samples {
             let email = address(kind, sample);
@@ -143,7 +148,9 @@ impl Asker {
                 measured.times[kind].push(took);
                 let said = said(&answer, &email);
                 match &measured.answers[kind] {
-                    Some(before) if *before != said => return Err(format!("{ask:?}: {before}, then {said}").into()),
+                    Some(before) if *before != said => {
+                        return Err(format!("{ask:?}: {before}, then {said}").into());
+                    }
                     _ => measured.answers[kind] = Some(said),
                 }
             }

@@ -10,7 +10,9 @@ use crate::Result;
 pub(crate) fn missing() -> Option<String> {
     match Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output() {
         Ok(out) if out.status.success() => None,
-        Ok(out) => Some(format!("strace may not trace here: {}", String::from_utf8_lossy(&out.stderr).trim())),
+        Ok(out) => {
+            Some(format!("strace may not trace here: {}", String::from_utf8_lossy(&out.stderr).trim()))
+        }
         Err(_) => Some("strace is missing: apt-get install strace".into()),
     }
 }

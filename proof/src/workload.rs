@@ -90,7 +90,12 @@ type Sent = std::result::Result<Answer, Halt>;
 type Stepped = std::result::Result<(), Halt>;
 
 impl Writer {
-    pub(crate) fn new(number: usize, crew: &Crew, (address, random): (&str, Random), ledger: &Arc<Ledger>) -> Self {
+    pub(crate) fn new(
+        number: usize,
+        crew: &Crew,
+        (address, random): (&str, Random),
+        ledger: &Arc<Ledger>,
+    ) -> Self {
         Self {
             number,
             crew: crew.clone(),
@@ -266,7 +271,9 @@ impl Writer {
 
     /// Gives an organization a picture, or takes it away.
     fn picture(&mut self) -> Stepped {
-        let Some(place) = self.pick(|organization| organization.stormz.is_some()) else { return self.found() };
+        let Some(place) = self.pick(|organization| organization.stormz.is_some()) else {
+            return self.found();
+        };
         let organization = &self.organizations[place];
         let (id, own) = (organization.stormz.clone().unwrap_or_default(), !organization.picture);
         let image = gif(&self.random);
@@ -281,7 +288,9 @@ impl Writer {
 
     /// Makes, renames, joins, leaves or deletes an event.
     fn event(&mut self) -> Stepped {
-        let Some(place) = self.pick(|organization| organization.number.is_some()) else { return self.found() };
+        let Some(place) = self.pick(|organization| organization.number.is_some()) else {
+            return self.found();
+        };
         let number = self.organizations[place].number.clone().unwrap_or_default();
         let Some(Event { number: event, name, comes }) = self.organizations[place].event.take() else {
             let name = self.random.hex::<8>();
@@ -317,7 +326,9 @@ impl Writer {
 
     /// Gets a further session.
     fn switch(&mut self) -> Stepped {
-        let Some(place) = self.pick(|organization| organization.number.is_some()) else { return self.found() };
+        let Some(place) = self.pick(|organization| organization.number.is_some()) else {
+            return self.found();
+        };
         let number = self.organizations[place].number.clone().unwrap_or_default();
         let answer = self.send(vec![], Call::new("POST", format!("/api/org/switch/{number}")))?.json();
         let token = text(&answer["token"]);
@@ -330,7 +341,8 @@ impl Writer {
     fn log_out(&mut self) -> Stepped {
         let Some(token) = self.sessions.pop() else { return self.switch() };
         let tried = self.ledger.tries(Thing::Session(token.clone()), "ended");
-        let answer = self.client.call(&Call::new("DELETE", "/user/logout").by(&token)).map_err(Halt::Broken)?;
+        let answer =
+            self.client.call(&Call::new("DELETE", "/user/logout").by(&token)).map_err(Halt::Broken)?;
         if !answer.is_success() {
             return Err(Halt::Refused(answer));
         }
@@ -355,7 +367,9 @@ impl Writer {
 
     /// Invites somebody; the second time for the same address the first link ends.
     fn invite(&mut self) -> Stepped {
-        let Some(place) = self.pick(|organization| organization.number.is_some()) else { return self.found() };
+        let Some(place) = self.pick(|organization| organization.number.is_some()) else {
+            return self.found();
+        };
         let organization = &mut self.organizations[place];
         let number = organization.number.clone().unwrap_or_default();
         let email = format!("{}@example.net", organization.slug);

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 pub(crate) fn write_as<T: Send + 'static>(
     db: &Db,
     actor: &Actor,
-    work: impl FnOnce(&WriteTx<'_>, &Actor) -> Result<T> + Send + 'static,
+    work: impl FnOnce(&WriteTx<'_>, &Actor) -> Result<T> + Clone + Send + 'static,
 ) -> Result<T> {
     let actor = actor.clone();
     db.write(move |tx| if still_counts(tx, &actor)? { work(tx, &actor) } else { Err(Error::Unauthenticated) })

@@ -64,9 +64,7 @@ fn counters(tx: &Tx<'_>) -> Result<Vec<String>> {
     ];
     let mut findings = Vec::new();
     for (name, sql) in greatest {
-        let given = tx
-            .row("SELECT value FROM counters WHERE name = $1", &[name.into()], |row| row.int())?
-            .unwrap_or(-1);
+        let given = tx.last_number(name)?.unwrap_or(-1);
         if tx.row(sql, &[], |row| row.int())?.unwrap_or(0) > given {
             findings.push(format!("counter {name}: behind the numbers that were given"));
         }

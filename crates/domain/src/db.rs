@@ -10,10 +10,14 @@ use std::time::Duration;
 use crate::authz::Actor;
 use crate::clock::{Clock, Random, Timestamp};
 use crate::error::{Error, Result};
-use crate::id::{EventId, OrganizationId, UserId};
 
 mod migrations;
+mod postgres;
 mod sqlite;
+mod values;
+
+pub use postgres::Target;
+pub(crate) use values::{Row, Value};
 
 /// A database that was opened and brought to this program's schema. Cheap to clone.
 #[derive(Clone)]
@@ -33,8 +37,10 @@ pub struct Settings {
     pub random: Random,
     /// A member who was not seen for so long is inactive.
     pub inactive_after: Duration,
-    /// How many invitations an organization may send on one day (UTC); nothing for as many as it likes.
-    pub invitations_per_day: Option<i64>,
+    /// Whether the limits on how often hold: see [`crate::limits`].
+    pub limits: bool,
+    /// How many invitations an organization may send in 24 hours, where limits hold.
+    pub invitations_per_day: i64,
 }
 
 impl Default for Settings {
@@ -43,14 +49,16 @@ impl Default for Settings {
             clock: Clock::system(),
             random: Random::system(),
             inactive_after: Duration::from_secs(90 * 24 * 3600),
-            invitations_per_day: Some(500),
+            limits: true,
+            invitations_per_day: crate::limits::INVITATIONS_OF_ORGANIZATION.most,
         }
     }
 }
 
-/// One database engine per arm; a PostgreSQL arm stands beside this one, not behind a trait.
+/// One database engine per arm.
 enum Engine {
     Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
 }
 
 impl Db {
@@ -73,6 +81,34 @@ impl Db {
         Self::sqlite(file, settings)
     }
 
+    /// Connects to the PostgreSQL database at `target`, by `connections` at the most, and brings it to this program's
+    /// schema; others may do the same at the same time.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with a line for the operator: it cannot be reached or used, or was made by a newer program.
+    pub fn postgres(target: &Target, connections: usize, settings: Settings) -> Result<Self> {
+        Self::connect(target, connections, settings, postgres::Empty::Fill)
+    }
+
+    /// As [`Db::postgres`], for a database that is there already: one that holds nothing of this program stays as it is.
+    ///
+    /// # Errors
+    /// As [`Db::postgres`]; [`Error::Unavailable`] where the database holds nothing.
+    pub fn existing_postgres(target: &Target, connections: usize, settings: Settings) -> Result<Self> {
+        Self::connect(target, connections, settings, postgres::Empty::Refuse)
+    }
+
+    fn connect(
+        target: &Target,
+        connections: usize,
+        settings: Settings,
+        empty: postgres::Empty,
+    ) -> Result<Self> {
+        let given = (settings.clock.now(), settings.random.clone());
+        let engine = Engine::Postgres(postgres::Postgres::open(target, connections, given, empty)?);
+        Ok(Self(Arc::new(Inner { engine, settings })))
+    }
+
     /// The clock that every operation on this database reads.
     #[must_use]
     pub fn clock(&self) -> &Clock {
@@ -88,16 +124,38 @@ impl Db {
     /// Runs `work`, which calls operations of this crate, where it may wait for the disk, then `done` with what it
     /// answered once that is durable. For callers that must not block: neither this nor `done` waits.
     ///
-    /// Many works that arrive together share one commit. `work` does nothing slow: other writes wait for it. What it
-    /// reads holds what it wrote; where it answers an error, nothing of it stays.
+    /// `work` does nothing slow: others wait for it. What it reads holds what it wrote; where it answers an error, nothing of
+    /// it stays. On SQLite many that arrive together share one commit; on PostgreSQL it runs again, as a copy of what was
+    /// given, where another was in its way.
     pub fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Clone + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let db = self.clone();
+        match &self.0.engine {
+            Engine::Sqlite(sqlite) => sqlite.submit(move || work(&db), done),
+            Engine::Postgres(postgres) => postgres.submit(move || work(&db), done),
+        }
+    }
+
+    /// Whether a read waits for a network: such a one is asked for by [`Db::look`] where waiting would hold others up.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        matches!(self.0.engine, Engine::Postgres(_))
+    }
+
+    /// Runs `work`, which calls operations of this crate that only look, then `done` with what it answered. For callers
+    /// that must not block where reads wait for a network; elsewhere both run where they are.
+    pub fn look<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
         let db = self.clone();
         match &self.0.engine {
-            Engine::Sqlite(sqlite) => sqlite.submit(move || work(&db), done),
+            Engine::Sqlite(_) => done(work(&db)),
+            Engine::Postgres(postgres) => postgres.look(move || work(&db), done),
         }
     }
 
@@ -106,53 +164,82 @@ impl Db {
     /// # Errors
     /// [`Error::Unavailable`] where it cannot be read, or written to.
     pub fn ready(&self) -> Result<()> {
-        match &self.0.engine {
-            Engine::Sqlite(sqlite) => sqlite.ready()?,
+        if let Engine::Sqlite(sqlite) = &self.0.engine {
+            sqlite.ready()?;
         }
-        self.read(|tx| {
-            tx.row("SELECT value FROM counters WHERE name = $1", &["users".into()], |row| row.int())
-        })
-        .map(drop)
+        let sql = "SELECT value FROM counters WHERE name = $1";
+        self.read_one(sql, &["users".into()], |row| row.int()).map(drop)
     }
 
     /// Writes a consistent copy of the whole database to `file`, which must not exist, while others go on.
     ///
     /// # Errors
-    /// For all but the system; [`Error::Unavailable`] where it cannot be written.
+    /// For all but the system; [`Error::Unavailable`] where it cannot be written, or the engine has tools of its own for it.
     pub fn backup(&self, actor: &Actor, file: &Path) -> Result<()> {
         actor.require_system()?;
         match &self.0.engine {
             Engine::Sqlite(sqlite) => sqlite.backup(file),
+            Engine::Postgres(_) => Err(Error::Unavailable("PostgreSQL is backed up by pg_dump".into())),
         }
     }
 
-    /// What the engine itself finds wrong with its file, a line each.
+    /// What the engine itself finds wrong with its file, a line each. PostgreSQL looks after its own.
     pub(crate) fn integrity(&self) -> Result<Vec<String>> {
         match &self.0.engine {
             Engine::Sqlite(sqlite) => sqlite.integrity(),
+            Engine::Postgres(_) => Ok(Vec::new()),
         }
     }
 
-    /// Runs `work` on one state of the database.
-    pub(crate) fn read<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+    /// Runs `work` on one state of the database. It may run again where a connection was lost.
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T> + Clone) -> Result<T> {
         match &self.0.engine {
-            Engine::Sqlite(sqlite) => sqlite.read(|connection| work(&self.tx(connection))),
+            Engine::Sqlite(sqlite) => {
+                sqlite.read(|connection| work(&self.tx(Connection::Sqlite(connection))))
+            }
+            Engine::Postgres(postgres) => {
+                postgres.read(|session| work(&self.tx(Connection::Postgres(session))))
+            }
         }
     }
 
-    /// Runs `work`, whole or not at all; what it answers is durable when this returns.
+    /// The one row that `sql` finds, if it finds one: as [`Db::read`] with [`Tx::row`], and a shorter way to it.
+    pub(crate) fn read_one<T>(
+        &self,
+        sql: &'static str,
+        values: &[Value<'_>],
+        read: impl FnOnce(&Row<'_>) -> Result<T> + Clone,
+    ) -> Result<Option<T>> {
+        match &self.0.engine {
+            Engine::Sqlite(sqlite) => {
+                sqlite.read(|connection| self.tx(Connection::Sqlite(connection)).row(sql, values, read))
+            }
+            Engine::Postgres(postgres) => {
+                postgres.read_one(|session| self.tx(Connection::Postgres(session)).row(sql, values, read))
+            }
+        }
+    }
+
+    /// Runs `work`, whole or not at all; what it answers is durable when this returns. It runs again where another was in
+    /// its way.
     pub(crate) fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&WriteTx<'_>) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&WriteTx<'_>) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         let db = self.clone();
         match &self.0.engine {
-            Engine::Sqlite(sqlite) => sqlite.write(move |connection| work(&WriteTx(db.tx(connection)))),
+            Engine::Sqlite(sqlite) => {
+                sqlite.write(move |connection| work(&WriteTx(db.tx(Connection::Sqlite(connection)))))
+            }
+            Engine::Postgres(postgres) => {
+                postgres.write(move |session| work(&WriteTx(db.tx(Connection::Postgres(session)))))
+            }
         }
     }
 
-    fn tx<'c>(&'c self, connection: &'c rusqlite::Connection) -> Tx<'c> {
-        Tx { connection, now: self.0.settings.clock.now(), random: &self.0.settings.random }
+    fn tx<'c>(&'c self, connection: Connection<'c>) -> Tx<'c> {
+        let Settings { clock, random, limits, .. } = &self.0.settings;
+        Tx { connection, now: clock.now(), random, limits: *limits }
     }
 
     /// The moment since when one must have been seen not to be inactive.
@@ -160,17 +247,31 @@ impl Db {
         self.0.settings.clock.now().before(self.0.settings.inactive_after)
     }
 
-    pub(crate) fn invitations_per_day(&self) -> Option<i64> {
+    /// Whether the limits on how often hold.
+    #[must_use]
+    pub fn has_limits(&self) -> bool {
+        self.0.settings.limits
+    }
+
+    pub(crate) fn invitations_per_day(&self) -> i64 {
         self.0.settings.invitations_per_day
     }
 }
 
+/// What a transaction runs on.
+enum Connection<'c> {
+    Sqlite(&'c rusqlite::Connection),
+    Postgres(&'c postgres::Session),
+}
+
 /// A transaction that reads.
 pub(crate) struct Tx<'c> {
-    connection: &'c rusqlite::Connection,
+    connection: Connection<'c>,
     /// The time at which all of this transaction happens.
     pub(crate) now: Timestamp,
     pub(crate) random: &'c Random,
+    /// Whether the limits on how often hold.
+    pub(crate) limits: bool,
 }
 
 /// A transaction that may write; it can do all that a reading one can.
@@ -191,11 +292,18 @@ impl Tx<'_> {
         values: &[Value<'_>],
         read: impl FnOnce(&Row<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        bind(&mut statement, values)?;
+        if values::is_nowhere(values) {
+            return Ok(None);
+        }
+        let connection = match &self.connection {
+            Connection::Sqlite(connection) => connection,
+            Connection::Postgres(session) => return session.row(sql, values, read),
+        };
+        let mut statement = connection.prepare_cached(sql)?;
+        values::bind(&mut statement, values)?;
         let mut rows = statement.raw_query();
         match rows.next()? {
-            Some(row) => read(&Row::new(row)).map(Some),
+            Some(row) => read(&Row::sqlite(row)).map(Some),
             None => Ok(None),
         }
     }
@@ -207,12 +315,19 @@ impl Tx<'_> {
         values: &[Value<'_>],
         read: impl Fn(&Row<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        bind(&mut statement, values)?;
+        if values::is_nowhere(values) {
+            return Ok(Vec::new());
+        }
+        let connection = match &self.connection {
+            Connection::Sqlite(connection) => connection,
+            Connection::Postgres(session) => return session.rows(sql, values, read),
+        };
+        let mut statement = connection.prepare_cached(sql)?;
+        values::bind(&mut statement, values)?;
         let mut rows = statement.raw_query();
         let mut out = Vec::new();
         while let Some(row) = rows.next()? {
-            out.push(read(&Row::new(row))?);
+            out.push(read(&Row::sqlite(row))?);
         }
         Ok(out)
     }
@@ -221,19 +336,43 @@ impl Tx<'_> {
     pub(crate) fn exists(&self, sql: &'static str, values: &[Value<'_>]) -> Result<bool> {
         Ok(self.row(sql, values, |_| Ok(()))?.is_some())
     }
+
+    /// The last number that was given of a kind of thing.
+    pub(crate) fn last_number(&self, kind: &'static str) -> Result<Option<i64>> {
+        let sql = match self.connection {
+            Connection::Sqlite(_) => "SELECT value FROM counters WHERE name = $1",
+            Connection::Postgres(_) => {
+                "SELECT COALESCE((SELECT last_value FROM pg_sequences WHERE schemaname = current_schema()
+                                     AND sequencename = 'numbers_of_' || name), value)
+                 FROM counters WHERE name = $1"
+            }
+        };
+        self.row(sql, &[kind.into()], |row| row.int())
+    }
 }
 
 impl WriteTx<'_> {
     /// Runs a statement that changes rows; answers how many.
     pub(crate) fn run(&self, sql: &'static str, values: &[Value<'_>]) -> Result<usize> {
-        let mut statement = self.0.connection.prepare_cached(sql)?;
-        bind(&mut statement, values)?;
+        if values::is_nowhere(values) {
+            return Err(Error::Internal("a text with NUL was to be stored".into()));
+        }
+        let connection = match &self.0.connection {
+            Connection::Sqlite(connection) => connection,
+            Connection::Postgres(session) => return session.run(sql, values),
+        };
+        let mut statement = connection.prepare_cached(sql)?;
+        values::bind(&mut statement, values)?;
         Ok(statement.raw_execute()?)
     }
 
-    /// The next number of a kind of thing: counts up, and is never given twice.
+    /// The next number of a kind of thing: counts up, and is never given twice. On PostgreSQL one that was drawn is gone
+    /// also where nothing comes of it, so it is drawn when nothing can be refused any more.
     pub(crate) fn next_number(&self, kind: &'static str) -> Result<i64> {
-        let sql = "UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value";
+        let sql = match self.connection {
+            Connection::Sqlite(_) => "UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value",
+            Connection::Postgres(_) => "SELECT nextval(to_regclass('numbers_of_' || CAST($1 AS TEXT)))",
+        };
         self.row(sql, &[kind.into()], |row| row.int())?
             .ok_or_else(|| Error::Internal(format!("no counter {kind}")))
     }
@@ -241,139 +380,6 @@ impl WriteTx<'_> {
     /// An id that sorts by time: 16 hex digits of the microsecond, then 16 random ones.
     pub(crate) fn time_ordered_id(&self) -> String {
         format!("{:016x}{}", self.now.0, self.random.hex::<8>())
-    }
-}
-
-/// Binds the first value to `$1`, the second to `$2` and so on. SQLite takes `$1` for a name and counts by first
-/// appearance, hence the look-up.
-fn bind(statement: &mut rusqlite::CachedStatement<'_>, values: &[Value<'_>]) -> Result<()> {
-    const NAMES: [&str; 20] = [
-        "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14", "$15",
-        "$16", "$17", "$18", "$19", "$20",
-    ];
-    if statement.parameter_count() != values.len() {
-        return Err(Error::Internal(format!(
-            "{} values for {} places",
-            values.len(),
-            statement.parameter_count()
-        )));
-    }
-    for (name, value) in NAMES.iter().zip(values) {
-        let unknown = || Error::Internal(format!("a statement has no {name}"));
-        let index = statement.parameter_index(name)?.ok_or_else(unknown)?;
-        match value {
-            Value::Null => statement.raw_bind_parameter(index, rusqlite::types::Null)?,
-            Value::Int(int) => statement.raw_bind_parameter(index, int)?,
-            Value::Text(text) => statement.raw_bind_parameter(index, text)?,
-        }
-    }
-    Ok(())
-}
-
-/// What can be bound to `$1`, `$2`, …: the three kinds that both engines keep alike.
-#[derive(Clone, Copy)]
-pub(crate) enum Value<'v> {
-    Null,
-    Int(i64),
-    Text(&'v str),
-}
-
-impl From<i64> for Value<'_> {
-    fn from(value: i64) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<bool> for Value<'_> {
-    fn from(value: bool) -> Self {
-        Self::Int(i64::from(value))
-    }
-}
-
-impl From<Timestamp> for Value<'_> {
-    fn from(value: Timestamp) -> Self {
-        Self::Int(value.0)
-    }
-}
-
-impl From<UserId> for Value<'_> {
-    fn from(value: UserId) -> Self {
-        Self::Int(value.0)
-    }
-}
-
-impl From<OrganizationId> for Value<'_> {
-    fn from(value: OrganizationId) -> Self {
-        Self::Int(value.0)
-    }
-}
-
-impl From<EventId> for Value<'_> {
-    fn from(value: EventId) -> Self {
-        Self::Int(value.0)
-    }
-}
-
-impl<'v> From<&'v str> for Value<'v> {
-    fn from(value: &'v str) -> Self {
-        Self::Text(value)
-    }
-}
-
-impl<'v> From<&'v String> for Value<'v> {
-    fn from(value: &'v String) -> Self {
-        Self::Text(value)
-    }
-}
-
-impl<'v, T: Into<Value<'v>>> From<Option<T>> for Value<'v> {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, Into::into)
-    }
-}
-
-/// A row, read from its first column to its last.
-pub(crate) struct Row<'r> {
-    row: &'r rusqlite::Row<'r>,
-    next: std::cell::Cell<usize>,
-}
-
-impl<'r> Row<'r> {
-    fn new(row: &'r rusqlite::Row<'r>) -> Self {
-        Self { row, next: std::cell::Cell::new(0) }
-    }
-
-    fn get<T: rusqlite::types::FromSql>(&self) -> Result<T> {
-        let index = self.next.replace(self.next.get() + 1);
-        Ok(self.row.get(index)?)
-    }
-
-    pub(crate) fn int(&self) -> Result<i64> {
-        self.get()
-    }
-
-    pub(crate) fn opt_int(&self) -> Result<Option<i64>> {
-        self.get()
-    }
-
-    pub(crate) fn text(&self) -> Result<String> {
-        self.get()
-    }
-
-    pub(crate) fn opt_text(&self) -> Result<Option<String>> {
-        self.get()
-    }
-
-    pub(crate) fn flag(&self) -> Result<bool> {
-        Ok(self.int()? != 0)
-    }
-
-    pub(crate) fn time(&self) -> Result<Timestamp> {
-        self.int().map(Timestamp)
-    }
-
-    pub(crate) fn opt_time(&self) -> Result<Option<Timestamp>> {
-        Ok(self.opt_int()?.map(Timestamp))
     }
 }
 
@@ -402,21 +408,37 @@ pub(crate) mod tests {
     use super::*;
     use crate::error::Missing;
 
-    /// Runs `test` on a new database whose clock stands until the test moves it.
-    pub(crate) fn on_new_database(test: impl FnOnce(&Db)) {
-        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let folder = std::env::temp_dir().join(format!("guildhall-domain-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("there is room for a test");
-        let settings = Settings {
+    fn settings() -> Settings {
+        Settings {
             clock: Clock::fixed(Timestamp(1_767_323_045_678_901)),
             random: Random::seeded(7),
             ..Settings::default()
-        };
-        let db = Db::sqlite(&folder.join("test.db"), settings).expect("a new database opens");
+        }
+    }
+
+    /// Runs `test` on a new database of each engine whose clock stands until the test moves it.
+    pub(crate) fn on_new_database(test: impl Fn(&Db)) {
+        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        // Where writing costs nothing, if the machine has such a place.
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let folder = parent.join(format!("guildhall-domain-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("there is room for a test");
+        let db = Db::sqlite(&folder.join("test.db"), settings()).expect("a new database opens");
         test(&db);
         drop(db);
         std::fs::remove_dir_all(folder).expect("the test's folder can go");
+        on_new_postgres(|_, db| test(db));
+    }
+
+    /// The same on PostgreSQL alone, where it is installed; where the database is, for tests that go there besides.
+    pub(crate) fn on_new_postgres(test: impl FnOnce(&Target, &Db)) {
+        let Some(cluster) = testpg::shared() else { return };
+        let database = cluster.database();
+        let target = Target::parse(database.url()).expect("the address has the form of one");
+        let db = Db::postgres(&target, 4, settings()).expect("a new database opens");
+        test(&target, &db);
     }
 
     #[test]

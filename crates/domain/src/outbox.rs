@@ -14,7 +14,8 @@ use crate::clock::{Timestamp, hex, sha256_hex};
 use crate::db::{Db, Row, WriteTx};
 use crate::error::Result;
 
-/// How long one who took a letter has to say what became of it, before another may take it.
+/// How long one who took a letter has to say what became of it, before another may take it: several times what sending may
+/// take, and by how much the clocks of nodes may differ.
 const LEASE: Duration = Duration::from_secs(120);
 /// The pause after the first failure; doubled by each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
@@ -23,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 3600);
 /// After so many failures a letter is given up: more than two days.
 const ATTEMPTS: i64 = 20;
 
-/// The key from which mailed tokens are made. Kept outside the database.
+/// The key from which mailed tokens are made. In the database it stands sealed, see [`crate::keys`].
 #[derive(Clone)]
 pub struct Secrets([u8; 32]);
 
@@ -129,6 +130,8 @@ pub struct Letter {
     pub expires_at: Option<Timestamp>,
     /// When it was queued.
     pub created_at: Timestamp,
+    /// Until when it is its taker's.
+    pub taken_until: Timestamp,
 }
 
 pub(crate) struct NewLetter<'a> {
@@ -165,7 +168,8 @@ pub(crate) fn queue(tx: &WriteTx<'_>, letter: &NewLetter<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Takes up to `most` letters that are due, oldest first, for two minutes: until then no other worker gets them.
+/// Takes up to `most` letters that are due, oldest first, for two minutes: until then no other worker gets them, of this
+/// node or another.
 ///
 /// # Errors
 /// For all but the system.
@@ -179,10 +183,11 @@ pub fn take(db: &Db, actor: &Actor, most: i64) -> Result<Vec<Letter>> {
     db.write(move |tx| {
         // A link whose time is over while its letter waited opens nothing: it is not sent.
         tx.run("DELETE FROM outbox WHERE next_at <= $1 AND expires_at <= $1", &[tx.now.into()])?;
+        // That it is due is asked of the row itself too: one that another node has just taken is waited for and passed over.
         let mut letters = tx.rows(
             "UPDATE outbox SET attempts = attempts + 1, next_at = $2
-             WHERE id IN (SELECT id FROM outbox WHERE next_at <= $1 ORDER BY next_at, id LIMIT $3)
-             RETURNING id, letter, recipient, nonce, person, organization, expires_at, created_at",
+             WHERE next_at <= $1 AND id IN (SELECT id FROM outbox WHERE next_at <= $1 ORDER BY next_at, id LIMIT $3)
+             RETURNING id, letter, recipient, nonce, person, organization, expires_at, created_at, next_at",
             &[tx.now.into(), tx.now.after(LEASE).into(), most.into()],
             read_letter,
         )?;
@@ -201,6 +206,7 @@ fn read_letter(row: &Row<'_>) -> Result<Letter> {
         organization: row.opt_text()?,
         expires_at: row.opt_time()?,
         created_at: row.time()?,
+        taken_until: row.time()?,
     })
 }
 
@@ -221,29 +227,29 @@ pub enum Retry {
     At(Timestamp),
     /// It failed too often and left the queue.
     GivenUp,
+    /// Its time was over, and another has taken it or done with it.
+    NotOurs,
 }
 
 /// The letter could not be sent now: it is tried again after 10 s, 20 s, 40 s and so on up to six hours, twenty times.
 ///
 /// # Errors
 /// For all but the system.
-pub fn failed(db: &Db, actor: &Actor, id: &str, why: &str) -> Result<Retry> {
+pub fn failed(db: &Db, actor: &Actor, letter: &Letter, why: &str) -> Result<Retry> {
     actor.require_system()?;
-    let (id, why) = (id.to_owned(), why.chars().take(300).collect::<String>());
+    let (id, taken_until) = (letter.id.clone(), letter.taken_until);
+    let why = why.chars().take(300).collect::<String>();
     db.write(move |tx| {
-        let attempts =
-            tx.row("SELECT attempts FROM outbox WHERE id = $1", &[(&id).into()], |row| row.int())?;
-        let attempts = attempts.unwrap_or(ATTEMPTS);
+        let sql = "UPDATE outbox SET last_error = $3 WHERE id = $1 AND next_at = $2 RETURNING attempts";
+        let ours = [(&id).into(), taken_until.into(), (&why).into()];
+        let Some(attempts) = tx.row(sql, &ours, |row| row.int())? else { return Ok(Retry::NotOurs) };
         if attempts >= ATTEMPTS {
             tx.run("DELETE FROM outbox WHERE id = $1", &[(&id).into()])?;
             return Ok(Retry::GivenUp);
         }
         let doubled = 1 << u32::try_from(attempts - 1).unwrap_or(0).min(20);
         let at = tx.now.after((FIRST_PAUSE * doubled).min(LONGEST_PAUSE));
-        tx.run(
-            "UPDATE outbox SET next_at = $2, last_error = $3 WHERE id = $1",
-            &[(&id).into(), at.into(), (&why).into()],
-        )?;
+        tx.run("UPDATE outbox SET next_at = $2 WHERE id = $1", &[(&id).into(), at.into()])?;
         Ok(Retry::At(at))
     })
 }
@@ -283,6 +289,13 @@ mod tests {
                 "who took them said nothing"
             );
             assert_eq!(waiting(db, &system).unwrap(), 2);
+            // Who was too slow changes nothing about the turn of another.
+            assert_eq!(failed(db, &system, &first[1], "no answer").unwrap(), Retry::NotOurs);
+            db.clock().advance(LEASE - Duration::from_micros(1));
+            assert_eq!(take(db, &system, 9).unwrap(), []);
+            // But what it has sent is sent.
+            done(db, &system, &first[1].id).unwrap();
+            assert_eq!(waiting(db, &system).unwrap(), 1);
         });
     }
 
@@ -294,7 +307,7 @@ mod tests {
             let mut pauses = Vec::new();
             loop {
                 let letter = take(db, &system, 1).unwrap().pop().expect("the letter is due");
-                match failed(db, &system, &letter.id, "no answer").unwrap() {
+                match failed(db, &system, &letter, "no answer").unwrap() {
                     Retry::At(at) => {
                         let pause = at.since(db.clock().now());
                         pauses.push(pause.as_secs());
@@ -303,6 +316,7 @@ mod tests {
                         db.clock().advance(Duration::from_micros(1));
                     }
                     Retry::GivenUp => break,
+                    Retry::NotOurs => panic!("nobody else took it"),
                 }
             }
             let mut want: Vec<u64> = (0..12).map(|doublings| 10 << doublings).collect();

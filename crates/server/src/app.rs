@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guildhall_domain::authz::Actor;
 use guildhall_domain::clock::Random;
 use guildhall_domain::credentials::password::Password;
 use guildhall_domain::credentials::sign_in::{self, Compared};
 use guildhall_domain::credentials::{Session, Wanted};
 use guildhall_domain::db::Db;
+use guildhall_domain::limits::{self, Limit};
 use guildhall_domain::onboarding::{self, SignedIn};
 use guildhall_domain::outbox::Secrets;
 use guildhall_domain::{Error, Result};
@@ -16,7 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::issuers::Issuers;
 use crate::media::Media;
-use crate::tokens::{Claims, Keys};
+use crate::tokens::{Claims, Keys, TokenError};
 
 /// Passwords hashed at the same time: each takes 19 MiB and a core for tens of milliseconds.
 const HASHING_AT_ONCE: usize = 2;
@@ -93,7 +95,12 @@ impl App {
         &self,
         work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        work(&self.db)
+        if !self.db.is_remote() {
+            return work(&self.db);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.db.look(work, move |result| drop(answer.send(result)));
+        answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the reader is gone".into())))
     }
 
     /// Runs an operation that looks at more than a few rows, where it holds nobody up: on a thread of its own, few at a time.
@@ -121,11 +128,38 @@ impl App {
     /// What the operation refuses; [`Error::Unavailable`] where it could not be made durable.
     pub async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Db) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         self.db.submit(work, move |result| drop(answer.send(result)));
         answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the writer is gone".into())))
+    }
+
+    /// Counts one for `key` before something that costs, or that may fail and is to count then too.
+    ///
+    /// # Errors
+    /// [`Error::Limited`] where it is one too many.
+    pub async fn admit(&self, limit: Limit, key: String) -> Result<()> {
+        if !self.db.has_limits() {
+            return Ok(());
+        }
+        self.write(move |db| limits::admit(db, limit, &key)).await
+    }
+
+    /// Counts a picture that `actor` sends in.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`]; [`Error::Limited`] where it is one too many.
+    pub async fn admit_picture(&self, actor: &Actor) -> Result<()> {
+        self.admit(limits::PICTURES, actor.require_user()?.0.to_string()).await
+    }
+
+    /// Counts a change of address that `actor` asks for.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`]; [`Error::Limited`] where it is one too many.
+    pub async fn admit_address_change(&self, actor: &Actor) -> Result<()> {
+        self.admit(limits::ADDRESS_CHANGES, actor.require_user()?.0.to_string()).await
     }
 
     /// The hash of a new password, made where it holds nobody up.
@@ -153,7 +187,7 @@ impl App {
     /// # Errors
     /// [`Error::Limited`].
     pub async fn compare(&self, login: String, password: String, address: String) -> Result<Compared> {
-        let mut attempt = self.admit(&login, &address).await?;
+        let mut attempt = self.admit_sign_in(&login, &address).await?;
         let lane = loop {
             let lane = enter_lane().await?;
             // Tries side by side may have failed while one that nothing slowed down waited for its turn. One that has its
@@ -163,7 +197,7 @@ impl App {
             }
             // The lane is for hashing: pauses are waited for outside.
             drop(lane);
-            attempt = self.admit(&login, &address).await?;
+            attempt = self.admit_sign_in(&login, &address).await?;
         };
         in_lane(lane, move || attempt.compare(&password)).await
     }
@@ -174,7 +208,7 @@ impl App {
     }
 
     /// Lets the pause pass that failures of late ask for.
-    async fn admit(&self, login: &str, address: &str) -> Result<sign_in::Attempt> {
+    async fn admit_sign_in(&self, login: &str, address: &str) -> Result<sign_in::Attempt> {
         if let Some(attempt) = self.look(login, address).await? {
             return Ok(attempt);
         }
@@ -186,12 +220,36 @@ impl App {
         Ok(attempt)
     }
 
-    /// The token that carries `session`, and the value that a browser sends back in `X-CSRF-TOKEN` with it.
+    /// The token that carries `session`, and the value that a browser sends back in `X-CSRF-TOKEN` with it. Signed with the
+    /// newest key of all nodes.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where the signing key cannot be used.
-    pub fn token(&self, session: &Session) -> Result<(String, String)> {
+    pub async fn token(&self, session: &Session) -> Result<(String, String)> {
+        self.refresh_keys().await?;
         token(&self.keys, self.random(), session)
+    }
+
+    /// What a token of this server's own says; an error inside where it is none.
+    ///
+    /// # Errors
+    /// Where it is of a key that is not known here, and the database cannot be asked.
+    pub async fn verify(&self, token: &str) -> Result<Result<Arc<Claims>, TokenError>> {
+        let verified = self.keys.verify(token);
+        if verified != Err(TokenError::UnknownKey) {
+            return Ok(verified);
+        }
+        self.refresh_keys().await?;
+        Ok(self.keys.verify(token))
+    }
+
+    /// Looks for keys that another node has made.
+    ///
+    /// # Errors
+    /// Where the database cannot be asked, or a key in it not be opened.
+    pub async fn refresh_keys(&self) -> Result<()> {
+        let keys = self.keys.clone();
+        self.read(move |db| Ok(keys.refresh(db)?)).await
     }
 }
 
@@ -212,7 +270,7 @@ pub fn token(keys: &Keys, random: &Random, session: &Session) -> Result<(String,
         csrf: csrf.clone(),
         org_id: session.organization.map(|id| id.0),
     };
-    let token = keys.sign(&claims).map_err(|error| Error::Unavailable(error.to_string()))?;
+    let token = keys.sign(&claims)?;
     Ok((token, csrf))
 }
 

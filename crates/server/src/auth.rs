@@ -159,7 +159,7 @@ async fn by_cookie(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Authenticated, Failure> {
-    let claims = app.keys.verify(token).map_err(token_failure)?;
+    let claims = app.verify(token).await?.map_err(token_failure)?;
     if !method.is_safe() {
         let sent = headers.get(CSRF_HEADER).ok_or(Failure::CsrfMissing)?;
         if verify_slices_are_equal(sent.as_bytes(), claims.csrf.as_bytes()).is_err() {
@@ -212,7 +212,7 @@ impl Visitor {
 /// Where the database cannot be used.
 pub(crate) async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<Visitor>> {
     let Ok(Some(Presented::Cookie(token))) = presented(headers) else { return Ok(None) };
-    let Ok(claims) = app.keys.verify(token) else { return Ok(None) };
+    let Ok(claims) = app.verify(token).await? else { return Ok(None) };
     let sid = claims.sid.clone();
     let Ok(found) = app.read(move |db| credentials::by_session(db, &sid)).await? else { return Ok(None) };
     let may_write = found.actor.require_write_scope().is_ok();
@@ -240,7 +240,7 @@ async fn by_authorization(app: &App, value: &str) -> Result<Authenticated, Failu
             let key = token.to_owned();
             app.read(move |db| credentials::by_api_key(db, &key)).await?.map_err(refused)
         }
-        _ => match app.keys.verify(token) {
+        _ => match app.verify(token).await? {
             Ok(claims) => by_claims(app, &claims).await,
             Err(TokenError::Invalid) if is_bearer => by_issuer(app, token).await,
             Err(error) => Err(token_failure(error)),
@@ -279,7 +279,7 @@ async fn by_issuer(app: &App, token: &str) -> Result<Authenticated, Failure> {
 
 fn token_failure(error: TokenError) -> Failure {
     Failure::Invalid(match error {
-        TokenError::Invalid => Why::Unknown,
+        TokenError::Invalid | TokenError::UnknownKey => Why::Unknown,
         TokenError::Expired => Why::Expired,
     })
 }

@@ -22,6 +22,9 @@ use crate::media::StoreError;
 const LOOK: Duration = Duration::from_millis(200);
 /// Letters that are sent side by side, so that one slow server does not hold all of them up.
 const AT_ONCE: i64 = 4;
+/// What is waited between tries to write down that a letter was sent, in seconds: together with sending, far less than a
+/// letter is one node's.
+const PAUSES: [u64; 5] = [1, 1, 2, 4, 8];
 /// How often is swept, and how old a picture must be that nothing uses: its organization may be in the making.
 const HOUR: Duration = Duration::from_secs(3600);
 /// When is swept first: not while the server starts.
@@ -84,6 +87,10 @@ pub(crate) async fn told(mut stopped: watch::Receiver<bool>) {
 async fn sweep(app: App) {
     if let Err(error) = app.write(|db| credentials::sweep(db, &Actor::system())).await {
         tracing::error!(%error, "what lost its meaning was not removed");
+    }
+    // A node that signs nothing for long learns all the same which keys have retired.
+    if let Err(error) = app.refresh_keys().await {
+        tracing::error!(%error, "signing keys not read again");
     }
 }
 
@@ -164,19 +171,17 @@ pub(crate) async fn send(app: &App, post: &Post, letter: &outbox::Letter) {
     let told = match post.transport.send(&message).await {
         Ok(()) => {
             tracing::info!(id, kind = letter.kind.map(Kind::as_str), "letter sent");
-            app.write(move |db| outbox::done(db, &Actor::system(), &id)).await
+            done(app, id).await
         }
         Err(error) if error.permanent => {
             tracing::warn!(id, kind = letter.kind.map(Kind::as_str), %error, "letter dropped");
-            app.write(move |db| outbox::done(db, &Actor::system(), &id)).await
+            done(app, id).await
         }
         Err(error) => {
             tracing::warn!(id, kind = letter.kind.map(Kind::as_str), %error, "letter not sent");
-            let retry = app.write({
-                let id = id.clone();
-                move |db| outbox::failed(db, &Actor::system(), &id, &error.text)
-            });
-            retry.await.map(|retry| {
+            let letter = letter.clone();
+            let retry = app.write(move |db| outbox::failed(db, &Actor::system(), &letter, &error.text)).await;
+            retry.map(|retry| {
                 if retry == Retry::GivenUp {
                     tracing::warn!(id, "letter given up");
                 }
@@ -184,9 +189,24 @@ pub(crate) async fn send(app: &App, post: &Post, letter: &outbox::Letter) {
         }
     };
     if let Err(error) = told {
-        // After its lease it is sent again, with the same Message-ID.
+        // When its time is over it is sent again, with the same Message-ID.
         tracing::error!(%error, "what became of a letter was not written down");
     }
+}
+
+/// Takes a letter out of the queue, also where the database cannot be used for some seconds: it would be sent once more.
+async fn done(app: &App, id: String) -> Result<(), Error> {
+    let done = || {
+        let id = id.clone();
+        app.write(move |db| outbox::done(db, &Actor::system(), &id))
+    };
+    for pause in PAUSES {
+        match done().await {
+            Err(Error::Unavailable(_)) => tokio::time::sleep(Duration::from_secs(pause)).await,
+            told => return told,
+        }
+    }
+    done().await
 }
 
 /// The message that a letter of the queue is; nothing where this program does not know how to write it.

@@ -1,7 +1,8 @@
 //! SQLite: reads run where they are called, writes on one thread that commits many at once.
 //!
 //! Measured: a commit with `synchronous=FULL` costs a disk flush whatever it holds, so works that wait together share
-//! one. Each runs in a savepoint of its own; all are answered after the commit, none before.
+//! one. Each runs in a savepoint of its own; all are answered after the commit, none before. To begin a reading
+//! transaction costs more than most reads, so a reader keeps its own for as long as nothing is committed.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -10,16 +11,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
+use self::readers::Readers;
 use super::migrations;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+
+mod readers;
 
 /// Works that may wait for the writer; one more is told that the database cannot be used now.
 const QUEUE: usize = 10_000;
@@ -27,16 +30,15 @@ const QUEUE: usize = 10_000;
 const BATCH: usize = 256;
 /// How long a statement waits for another process (the command line beside a server).
 const BUSY: Duration = Duration::from_secs(5);
-/// Pages in the log that are not in the file yet, after which they are put there.
-const LOG_PAGES: i64 = 1_000;
+/// Pages of the WAL after which it is written back: 16 MiB. A page that is written often is written back once for all.
+const CHECKPOINT: i64 = 4_000;
 /// What is told of every write after the disk has failed to keep one.
 const LOST: &str = "the disk did not keep what was written to it; nothing is written until a new start";
 /// Statements that a connection keeps prepared; there are fewer in all.
 const STATEMENTS: usize = 400;
 
 pub(super) struct Sqlite {
-    file: PathBuf,
-    readers: Mutex<Vec<Connection>>,
+    readers: Arc<Readers>,
     queue: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
     lost: Lost,
@@ -75,20 +77,15 @@ impl Sqlite {
         // synced as part of the file before anything is built on it.
         checkpoint(&connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
         migrations::run(&connection, now)?;
+        let readers = Arc::new(Readers::new(file, &connection));
         let (queue, jobs) = sync_channel(QUEUE);
         let lost = Lost::default();
-        let told = Arc::clone(&lost);
+        let (resting, told) = (Arc::clone(&readers), Arc::clone(&lost));
         let writer = std::thread::Builder::new()
             .name("guildhall-writer".into())
-            .spawn(move || write_loop(connection, &jobs, &told))
+            .spawn(move || write_loop(connection, &jobs, (&resting, &told)))
             .map_err(|error| Error::Unavailable(format!("cannot start the writer's thread: {error}")))?;
-        Ok(Self {
-            file: file.to_owned(),
-            readers: Mutex::default(),
-            queue: Some(queue),
-            writer: Some(writer),
-            lost,
-        })
+        Ok(Self { readers, queue: Some(queue), writer: Some(writer), lost })
     }
 
     /// Whether it can be written to.
@@ -105,25 +102,11 @@ impl Sqlite {
         WRITING.with(|writing| writing.borrow().clone())
     }
 
-    /// A connection is taken from those at rest, or made; there are as many as ever read at the same moment.
     pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        if let Some(connection) = self.writing() {
-            return work(&connection);
+        match self.writing() {
+            Some(connection) => work(&connection),
+            None => self.readers.read(work),
         }
-        let resting = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match resting {
-            Some(connection) => connection,
-            None => connect(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-        };
-        // A deferred transaction makes several statements see one state; it takes no lock that a writer waits for.
-        execute(&connection, "BEGIN")?;
-        let answer = work(&connection);
-        // One that cannot end its transaction goes back to nobody: dropped, it is closed.
-        let ended = execute(&connection, "COMMIT");
-        if ended.is_ok() {
-            self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        }
-        answer.and_then(|answer| Ok(ended.map(|()| answer)?))
     }
 
     pub(super) fn write<T: Send + 'static>(
@@ -193,7 +176,8 @@ impl Sqlite {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
-        let written = |error: std::io::Error| Error::Unavailable(format!("cannot write {}: {error}", file.display()));
+        let written =
+            |error: std::io::Error| Error::Unavailable(format!("cannot write {}: {error}", file.display()));
         remove(&draft).map_err(written)?;
         private_file(&draft)?;
         let copied = self.copy(&draft).and_then(|()| put_in_place(&draft, file).map_err(written));
@@ -240,7 +224,7 @@ impl Drop for Sqlite {
     /// Lets the writer finish what waits, then closes. The writer's connection is the last, because one that only reads
     /// could not put the log back into the file.
     fn drop(&mut self) {
-        self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        self.readers.close();
         drop(self.queue.take());
         if let Some(writer) = self.writer.take() {
             // The last handle may be dropped by a work on the writer itself, which cannot wait for its own end.
@@ -308,7 +292,7 @@ fn connect_to(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn write_loop(connection: Connection, jobs: &Receiver<Job>, lost: &Lost) {
+fn write_loop(connection: Connection, jobs: &Receiver<Job>, (readers, lost): (&Readers, &Lost)) {
     let connection = Rc::new(connection);
     WRITING.with(|writing| *writing.borrow_mut() = Some(Rc::clone(&connection)));
     while let Ok(first) = jobs.recv() {
@@ -318,6 +302,7 @@ fn write_loop(connection: Connection, jobs: &Receiver<Job>, lost: &Lost) {
             refuse(batch, LOST);
             continue;
         }
+        readers.let_go();
         let kept = write_batch(&connection, batch).and_then(|()| tidy_log(&connection));
         if kept.is_err_and(|error| is_failed_sync(&error)) {
             lost.store(true, Ordering::Relaxed);
@@ -342,7 +327,7 @@ fn is_failed_sync(error: &rusqlite::Error) -> bool {
 /// Puts the log into the file where it has grown. Anything that fails but the sync is made good by the next time, which writes
 /// the same pages again.
 fn tidy_log(connection: &Connection) -> rusqlite::Result<()> {
-    if checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)")? < LOG_PAGES {
+    if checkpoint(connection, "PRAGMA wal_checkpoint(NOOP)")? < CHECKPOINT {
         return Ok(());
     }
     checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)").map(drop)
@@ -421,6 +406,12 @@ mod tests {
         std::fs::remove_dir_all(folder).unwrap();
     }
 
+    impl Sqlite {
+        fn file(&self) -> &Path {
+            self.readers.file()
+        }
+    }
+
     fn put(connection: &Connection, number: i64) -> Result<()> {
         connection.execute("INSERT INTO numbers (n) VALUES ($1)", [number])?;
         Ok(())
@@ -469,6 +460,41 @@ mod tests {
     }
 
     #[test]
+    fn once_the_disk_has_lost_a_write_nothing_more_is_written() {
+        with_numbers("disk", |sqlite| {
+            sqlite.write(|c| put(c, 1)).unwrap();
+            sqlite.ready().unwrap();
+            sqlite.lost.store(true, Ordering::Relaxed);
+            for _ in 0..2 {
+                let answer = sqlite.write(|c| put(c, 2));
+                assert!(matches!(&answer, Err(Error::Unavailable(why)) if why == LOST), "{answer:?}");
+            }
+            assert!(matches!(sqlite.ready(), Err(Error::Unavailable(_))));
+            assert_eq!(sqlite.read(numbers).unwrap(), [1], "reading goes on");
+        });
+        let failed = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        assert!(is_failed_sync(&failed(ffi::SQLITE_IOERR_FSYNC)));
+        assert!(!is_failed_sync(&failed(ffi::SQLITE_IOERR_WRITE)), "this one is written again");
+        assert!(!is_failed_sync(&failed(ffi::SQLITE_FULL)));
+    }
+
+    #[test]
+    fn half_a_copy_has_no_name() {
+        with_numbers("copy", |sqlite| {
+            let copy = sqlite.file().with_extension("copy");
+            // What a process left that was killed.
+            let part = copy.with_extension("copy.part");
+            std::fs::write(&part, "half a copy").unwrap();
+            sqlite.write(|c| put(c, 1)).unwrap();
+            sqlite.backup(&copy).unwrap();
+            assert!(!part.exists());
+            assert_eq!(numbers(&Connection::open(&copy).unwrap()).unwrap(), [1]);
+            assert!(sqlite.backup(&copy).is_err(), "one that is there stays");
+            assert!(sqlite.backup(&copy.join("nowhere")).is_err());
+        });
+    }
+
+    #[test]
     fn a_lost_transaction_is_told_to_all_who_shared_it() {
         with_numbers("lost", |sqlite| {
             let release = hold(sqlite);
@@ -489,6 +515,33 @@ mod tests {
             assert_eq!(sqlite.read(numbers).unwrap(), []);
             sqlite.write(|c| put(c, 3)).unwrap();
             assert_eq!(sqlite.read(numbers).unwrap(), [3]);
+        });
+    }
+
+    #[test]
+    fn a_read_sees_what_another_process_committed() {
+        with_numbers("other", |sqlite| {
+            let other = Connection::open(sqlite.file()).unwrap();
+            for number in 1..=100 {
+                put(&other, number).unwrap();
+                assert_eq!(sqlite.read(numbers).unwrap().len(), usize::try_from(number).unwrap());
+            }
+        });
+    }
+
+    #[test]
+    fn readers_at_rest_do_not_let_the_wal_grow() {
+        with_numbers("wal", |sqlite| {
+            sqlite.write(|c| Ok(c.execute_batch("CREATE TABLE texts (t TEXT NOT NULL)")?)).unwrap();
+            for _ in 0..50 {
+                // 250 pages each: in all three times what begins a checkpoint.
+                sqlite
+                    .write(|c| Ok(c.execute_batch("INSERT INTO texts VALUES (hex(zeroblob(500000)))")?))
+                    .unwrap();
+                assert_eq!(sqlite.read(numbers).unwrap(), []);
+            }
+            let wal = std::fs::metadata(format!("{}-wal", sqlite.file().display())).unwrap().len();
+            assert!(wal < 2 * CHECKPOINT.unsigned_abs() * 4096, "{wal} bytes");
         });
     }
 

@@ -64,7 +64,7 @@ pub(super) async fn prepare(app: &App, post: &Post) -> Result<String, Failure> {
     let key = OrganizationKey::Slug(theatre.slug.clone());
     let caller = UserKey::Email(address(CALLER));
     let session = organizations::create_session(&app.db, &Actor::system(), &caller, Some(&key))?;
-    let mut text = calls(app, &session, &makers, &theatre)?;
+    let mut text = calls(app, &session, &makers, &theatre).await?;
     ask_for_letters(app, &session, &theatre)?;
     text.push_str("\nPages that mailed links open:\n\n");
     for letter in outbox::take(&app.db, &Actor::system(), 100)? {
@@ -134,13 +134,13 @@ fn organization(
 }
 
 /// A call to each of the five APIs, as it can be typed.
-fn calls(
+async fn calls(
     app: &App,
     session: &Session,
     makers: &Organization,
     theatre: &Organization,
 ) -> Result<String, Failure> {
-    let (token, _) = app.token(session)?;
+    let (token, _) = app.token(session).await?;
     let calls = [
         ("bit", "Bearer", format!("/organizations/{}", makers.id.0)),
         ("cadasta", "Token", "/api/v1/organizations/".into()),

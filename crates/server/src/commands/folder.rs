@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use guildhall_domain::Error;
 use guildhall_domain::clock::{Clock, Random};
@@ -13,6 +13,8 @@ use guildhall_domain::outbox::Secrets;
 
 use super::Failure;
 use crate::config::{Config, Database, Fault};
+use crate::keyring::{self, KeysError};
+use crate::sealing::{Seal, Secret};
 use crate::tokens::Keys;
 
 /// What may be done about a database that is not there.
@@ -24,8 +26,8 @@ pub(super) enum Missing {
     Refuse,
 }
 
-/// The key from which mailed tokens are made: 32 random bytes.
-const MAIL_KEY: &str = "mail.key";
+/// The file of the secret that keys are sealed with: 64 hex digits.
+const SECRET: &str = "secret";
 
 /// Makes the folder where it is missing, and closes it to all but its owner. Answers whether it was missing.
 ///
@@ -128,6 +130,7 @@ pub(super) fn try_open_database(
         clock: Clock::system(),
         random: Random::system(),
         inactive_after: config.inactive_after,
+        limits: config.limits,
         invitations_per_day: config.invitations_per_day,
     };
     let opened = if makes { Db::sqlite(file, settings) } else { Db::existing(file, settings) };
@@ -137,47 +140,80 @@ pub(super) fn try_open_database(
     }))
 }
 
-/// Opens the keys that sign sessions; makes the first where there is none.
+/// What seals the keys: the configured secret, or that in the data folder's file. Where there is neither, nothing is sealed
+/// yet and the data folder holds the database, the file is made: then a copy of the database alone opens no door.
+///
+/// # Errors
+/// Where the secret of what is sealed is gone, or its file cannot be used.
+pub(super) fn open_seal(config: &Config, db: &Db) -> Result<Seal, Failure> {
+    if config.secret.is_some() {
+        return Ok(Seal::new(config.secret.clone()));
+    }
+    let path = config.data.join(SECRET);
+    let fault = |why: &dyn fmt::Display| {
+        Failure::from(Fault::new("secret", format_args!("{}: {why}", path.display())))
+    };
+    if !path.try_exists().map_err(|error| fault(&error))? {
+        if keyring::is_sealed(db).map_err(Failure::new)? {
+            return Err(fault(&"is gone, and the keys in the database are sealed with what it held"));
+        }
+        if !matches!(config.database, Database::Sqlite(_)) {
+            return Ok(Seal::new(None));
+        }
+        make_secret(&config.data, &Secret::new(db.random())).map_err(|error| fault(&error))?;
+    }
+    let file = File::open(&path).map_err(|error| fault(&error))?;
+    if file.metadata().map_err(|error| fault(&error))?.mode() & 0o077 != 0 {
+        return Err(fault(&"must be its owner's alone (chmod 600)"));
+    }
+    let mut text = String::new();
+    file.take(256).read_to_string(&mut text).map_err(|error| fault(&error))?;
+    let secret = Secret::parse(text.trim()).ok_or_else(|| fault(&"not 64 hex digits"))?;
+    Ok(Seal::new(Some(secret)))
+}
+
+/// Under another name first, so that a power cut leaves no half secret behind; and never over one that another command has
+/// made in the same moment.
+fn make_secret(folder: &Path, secret: &Secret) -> io::Result<()> {
+    let draft = folder.join(format!(".{SECRET}.{}.part", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    writeln!(file, "{}", secret.text())?;
+    file.sync_all()?;
+    let made = std::fs::hard_link(&draft, folder.join(SECRET));
+    std::fs::remove_file(&draft)?;
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => File::open(folder)?.sync_all(),
+    }
+}
+
+/// The keys in the database, and what opens them.
+pub(super) struct Ring {
+    /// They sign sessions.
+    pub(super) keys: Keys,
+    /// They make the tokens of mailed links.
+    pub(super) secrets: Secrets,
+    /// It seals them.
+    pub(super) seal: Seal,
+}
+
+/// Opens the keys; makes the first where there is none.
 ///
 /// # Errors
 /// Where they cannot be used.
-pub(super) fn open_keys(config: &Config, db: &Db) -> Result<Keys, Failure> {
-    Keys::open(&keys_folder(config), config.names.clone(), db.clock().clone(), db.random())
-        .map_err(Failure::new)
-}
-
-pub(super) fn keys_folder(config: &Config) -> PathBuf {
-    config.data.join("keys")
-}
-
-/// Reads the key of mailed tokens; makes it where it is missing. For one server alone, under its lock.
-///
-/// # Errors
-/// Where it cannot be read or written, others have rights on it, or it has not 32 bytes.
-pub(super) fn open_secrets(folder: &Path, random: &Random) -> Result<Secrets, Failure> {
-    let path = folder.join(MAIL_KEY);
-    let failed = |error: io::Error| Failure::new(format_args!("{}: {error}", path.display()));
-    if !path.exists() {
-        make_secret(folder, &random.bytes::<32>()).map_err(failed)?;
-    }
-    let file = File::open(&path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
-        let why = "the key of mailed links must be its owner's alone (chmod 600)";
-        return Err(Failure::new(format_args!("{}: {why}", path.display())));
-    }
-    let mut key = Vec::new();
-    file.take(64).read_to_end(&mut key).map_err(failed)?;
-    let key: [u8; 32] =
-        key.try_into().map_err(|_| Failure::new(format_args!("{}: not 32 bytes", path.display())))?;
-    Ok(Secrets::new(key))
-}
-
-/// Under another name first, so that a power cut leaves no half key behind.
-fn make_secret(folder: &Path, key: &[u8; 32]) -> io::Result<()> {
-    let draft = folder.join(".mail.key.part");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(key)?;
-    file.sync_all()?;
-    std::fs::rename(&draft, folder.join(MAIL_KEY))?;
-    File::open(folder)?.sync_all()
+pub(super) fn open_keys(config: &Config, db: &Db) -> Result<Ring, Failure> {
+    let seal = open_seal(config, db)?;
+    let open = || {
+        if keyring::prepare(db, &seal, Some(&config.data))? {
+            tracing::info!(folder = %config.data.display(), "keys taken into the database; their files are not read again");
+        }
+        let secrets = keyring::mail_secrets(db, &seal)?;
+        Ok((Keys::open(db, seal.clone(), config.names.clone())?, secrets))
+    };
+    let (keys, secrets) = open().map_err(|error| match error {
+        KeysError::Seal(error) => Fault::new("secret", error).into(),
+        other => Failure::new(other),
+    })?;
+    Ok(Ring { keys, secrets, seal })
 }

@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::folder::{self, Missing};
+use super::folder::{self, Missing, Ring};
 use super::{Failure, demo};
 use crate::app::{App, Parts};
 use crate::config::{Config, Fault};
@@ -72,7 +72,7 @@ async fn run(config: Config, greeting: Greeting) -> Result<(), Failure> {
         Some(address) => Some(bind("metrics-listen", address).await?.0),
         None => None,
     };
-    let limits = config.connections;
+    let (limits, proxies) = (config.connections, config.trusted_proxies.clone());
     let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
     let (app, post) = build(config, public_url)?;
     let routes = observe::layer(router(&app), metrics.clone(), app.random().clone());
@@ -98,7 +98,7 @@ async fn run(config: Config, greeting: Greeting) -> Result<(), Failure> {
         tracing::info!("stopping");
         stop.send_replace(true);
     });
-    let listener = Listener::counted(listener, metrics.open_connections());
+    let listener = Listener::counted(listener, metrics.open_connections()).behind(proxies);
     let served = listen::serve(listener, routes, limits, told(stopped)).await;
     // What a worker was at is taken up again after the next start.
     let _ = timeout(LAST_WORK, async { while workers.join_next().await.is_some() {} }).await;
@@ -110,8 +110,12 @@ fn build(config: Config, public_url: String) -> Result<(App, Post), Failure> {
     let transport = Transport::open(&config.mail).map_err(|why| Fault::new("mail", why))?;
     let media = Media::open(&config.media).map_err(|why| Fault::new("media", why))?;
     let db = folder::open_database(&config, Missing::Make)?;
-    let keys = folder::open_keys(&config, &db)?;
-    let secrets = folder::open_secrets(&config.data, db.random())?;
+    let Ring { keys, secrets, seal } = folder::open_keys(&config, &db)?;
+    if !seal.seals() {
+        tracing::warn!(
+            "secret: none is configured, so that whoever reads the database can sign and open links"
+        );
+    }
     // This error names its key itself.
     let issuers = Issuers::new(config.issuers, db.clock().clone()).map_err(Failure::configuration)?;
     let from = config.mail_from.unwrap_or_else(|| default_from(&public_url));

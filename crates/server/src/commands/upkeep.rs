@@ -7,9 +7,9 @@ use clap::Subcommand;
 use guildhall_domain::Error;
 use guildhall_domain::authz::Actor;
 use guildhall_domain::check::findings;
-use guildhall_domain::clock::{Clock, Random};
 use guildhall_domain::db::Db;
 use guildhall_domain::id::OrganizationId;
+use guildhall_domain::keys;
 use guildhall_domain::organizations::{self, Organization};
 use serde_json::json;
 
@@ -17,6 +17,7 @@ use super::Failure;
 use super::folder::{self, Missing};
 use super::output::{Output, PIECE};
 use crate::config::{Config, Fault};
+use crate::keyring;
 use crate::mail::one_line;
 use crate::media::Media;
 use crate::tokens;
@@ -25,17 +26,26 @@ use crate::tokens;
 pub(super) enum SigningKeyCommand {
     /// Sign with a new key from now on; tokens of the old one stay good until their time is over
     Rotate,
+    /// Replace all keys, that of mailed links too, where the secret that they are sealed with is lost or known to others:
+    /// every session token and mailed link ends, and each server is to be restarted
+    Renew,
 }
 
 pub(super) fn signing_key(config: &Config, out: Output, command: SigningKeyCommand) -> Result<(), Failure> {
-    let SigningKeyCommand::Rotate = command;
-    let folder = folder::keys_folder(config);
-    let is_there = folder.try_exists();
-    if !is_there.map_err(|error| Fault::new("data", format_args!("{}: {error}", folder.display())))? {
-        return Err(Failure::new(format_args!("there are no keys in {}", folder.display())));
+    let db = folder::open_database(config, Missing::Refuse)?;
+    match command {
+        SigningKeyCommand::Rotate => {
+            let seal = folder::open_keys(config, &db)?.seal;
+            let kid = tokens::rotate(&db, &seal).map_err(Failure::new)?;
+            out.show(&json!({"kid": kid}), &format!("new tokens are signed by key {kid}"))
+        }
+        SigningKeyCommand::Renew => {
+            // First, so that a secret that is lost is not asked for.
+            keys::forget(&db, &Actor::system())?;
+            keyring::prepare(&db, &folder::open_seal(config, &db)?, None).map_err(Failure::new)?;
+            out.show(&json!({}), "every session token and mailed link has ended; restart every server")
+        }
     }
-    let kid = tokens::rotate(&folder, &Clock::system(), &Random::system()).map_err(Failure::new)?;
-    out.show(&json!({"kid": kid}), &format!("new tokens are signed by key {kid}"))
 }
 
 pub(super) fn backup(config: &Config, out: Output, file: &Path) -> Result<(), Failure> {

@@ -189,7 +189,7 @@ pub(super) fn token(config: &Config, out: Output, command: TokenCommand) -> Resu
     let db = folder::open_database(config, Missing::Refuse)?;
     let key = UserKey::Login(user.clone());
     refuse_disabled(&users::lookup(&db, &Actor::system(), &key)?)?;
-    let keys = folder::open_keys(config, &db)?;
+    let keys = folder::open_keys(config, &db)?.keys;
     let organization = org.clone().map(OrganizationKey::Slug);
     let session = match organizations::create_session(&db, &Actor::system(), &key, organization.as_ref()) {
         Err(Error::Missing(error::Missing::Member)) => {

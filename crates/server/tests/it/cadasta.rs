@@ -85,7 +85,7 @@ async fn read_token(house: &House, name: &str) -> String {
         invitation: None,
     };
     match house.app.sign_in(entry).await.unwrap() {
-        SignedIn::Done(session) => house.app.token(&session).unwrap().0,
+        SignedIn::Done(session) => house.app.token(&session).await.unwrap().0,
         other => panic!("{other:?}"),
     }
 }

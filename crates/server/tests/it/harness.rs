@@ -1,7 +1,9 @@
 //! A whole server in the test's own process: a database in a folder of its own, a clock that stands still, randomness that
 //! a seed determines. A call goes through the router as one from the network would.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -9,10 +11,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use guildhall::app::{self, App, Parts};
+use guildhall::client::Client;
 use guildhall::issuers::{IssuerConfig, Issuers};
+use guildhall::keyring;
 use guildhall::media::Media;
 use guildhall::observe;
 use guildhall::router::router;
+use guildhall::sealing::Seal;
 use guildhall::tokens::{Keys, Names};
 use guildhall_domain::authz::{Actor, Role, Scope, State};
 use guildhall_domain::clock::{Clock, Random, Timestamp};
@@ -28,6 +33,8 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
+use crate::place::Place;
+
 /// 2026-01-02T03:04:05.678901Z: where the clock of every house stands at first.
 pub(crate) const NOW: Timestamp = Timestamp(1_767_323_045_678_901);
 /// The same instant as answers show it.
@@ -39,7 +46,9 @@ pub(crate) const PASSWORD: &str = "opensesame 42";
 pub(crate) struct House {
     pub(crate) app: App,
     pub(crate) clock: Clock,
-    pub(crate) folder: Folder,
+    pub(crate) folder: Arc<Folder>,
+    pub(crate) place: Arc<Place>,
+    plan: Plan,
     router: Router,
     password_hash: String,
 }
@@ -74,14 +83,15 @@ impl Drop for Folder {
 }
 
 /// What a house is built with, where that is not the usual.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Plan {
     pub(crate) issuers: Vec<IssuerConfig>,
     pub(crate) cors_origins: Vec<String>,
     pub(crate) oauth_clients: Vec<(String, String)>,
     pub(crate) public_url: Option<String>,
     pub(crate) return_to: Option<String>,
-    pub(crate) invitations_per_day: Option<i64>,
+    /// With the limits on how often.
+    pub(crate) limits: bool,
     /// The machine's clock instead of one that stands still.
     pub(crate) real_clock: bool,
     /// Where a commit costs nothing: for tests of many thousand.
@@ -95,28 +105,43 @@ impl House {
 
     pub(crate) fn with(plan: Plan) -> Self {
         let folder = if plan.in_memory { Folder::in_memory() } else { Folder::new() };
+        let place = Place::new(&folder.0);
         let clock = if plan.real_clock { Clock::system() } else { Clock::fixed(NOW) };
-        let random = Random::seeded(7);
+        Self::on((Arc::new(folder), Arc::new(place)), clock, Random::seeded(7), plan)
+    }
+
+    /// Another node on the same database, with the same pictures and the same clock.
+    pub(crate) fn another_node(&self) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(1_000);
+        let random = Random::seeded(COUNT.fetch_add(1, Ordering::SeqCst));
+        let whereabouts = (Arc::clone(&self.folder), Arc::clone(&self.place));
+        Self::on(whereabouts, self.clock.clone(), random, self.plan.clone())
+    }
+
+    fn on((folder, place): (Arc<Folder>, Arc<Place>), clock: Clock, random: Random, plan: Plan) -> Self {
         let settings = Settings {
             clock: clock.clone(),
             random: random.clone(),
-            invitations_per_day: plan.invitations_per_day,
+            limits: plan.limits,
             ..Settings::default()
         };
-        let db = Db::sqlite(&folder.0.join("guildhall.db"), settings).unwrap();
-        let keys = Keys::open(&folder.0.join("keys"), Names::default(), clock.clone(), &random).unwrap();
+        let db = place.open(settings);
+        let seal = Seal::new(None);
+        keyring::prepare(&db, &seal, None).unwrap();
+        let keys = Keys::open(&db, seal, Names::default()).unwrap();
+        let given = plan.clone();
         let app = App::new(Parts {
             db,
             keys,
-            issuers: Issuers::new(plan.issuers, clock.clone()).unwrap(),
+            issuers: Issuers::new(given.issuers, clock.clone()).unwrap(),
             media: Media::open(&format!("dir:{}", folder.0.join("media").display())).unwrap(),
             secrets: Secrets::new([7; 32]),
-            public_url: plan.public_url.unwrap_or_else(|| "http://guildhall.test".into()),
-            return_to: plan.return_to,
-            cors_origins: plan.cors_origins,
-            oauth_clients: plan.oauth_clients.into_iter().collect(),
+            public_url: given.public_url.unwrap_or_else(|| "http://guildhall.test".into()),
+            return_to: given.return_to,
+            cors_origins: given.cors_origins,
+            oauth_clients: given.oauth_clients.into_iter().collect(),
         });
-        let router = observe::layer(router(&app), observe::Metrics::new(), random.clone());
+        let router = observe::layer(router(&app), observe::Metrics::new(), random);
         // One hash serves everybody: hashing is slow, and has tests of its own.
         static HASH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
         let password_hash = HASH
@@ -124,7 +149,7 @@ impl House {
                 credentials::password::Password::chosen(PASSWORD).unwrap().hash(&Random::seeded(1)).unwrap()
             })
             .clone();
-        Self { app, clock, folder, router, password_hash }
+        Self { app, clock, folder, place, plan, router, password_hash }
     }
 
     pub(crate) fn db(&self) -> &Db {
@@ -204,7 +229,7 @@ impl House {
             invitation: None,
         };
         match self.app.sign_in(entry).await.unwrap() {
-            SignedIn::Done(session) => self.app.token(&session).unwrap().0,
+            SignedIn::Done(session) => self.app.token(&session).await.unwrap().0,
             other => panic!("{other:?}"),
         }
     }
@@ -271,6 +296,11 @@ impl House {
         self.app.secrets.token(&nonce)
     }
 
+    /// The router, to be served on a socket.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Sends the call and reads the whole answer.
     pub(crate) async fn send(&self, call: Call) -> Answer {
         let response = self.router.clone().oneshot(call.request()).await.unwrap();
@@ -287,10 +317,17 @@ pub(crate) struct Call {
     path: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    client: Option<IpAddr>,
 }
 
 pub(crate) fn call(method: &str, path: &str) -> Call {
-    Call { method: method.parse().unwrap(), path: path.into(), headers: Vec::new(), body: Vec::new() }
+    Call {
+        method: method.parse().unwrap(),
+        path: path.into(),
+        headers: Vec::new(),
+        body: Vec::new(),
+        client: None,
+    }
 }
 
 pub(crate) fn get(path: &str) -> Call {
@@ -316,6 +353,12 @@ pub(crate) fn delete(path: &str) -> Call {
 impl Call {
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Comes from that address.
+    pub(crate) fn from(mut self, address: &str) -> Self {
+        self.client = Some(address.parse().unwrap());
         self
     }
 
@@ -359,6 +402,9 @@ impl Call {
         let mut request = Request::builder().method(self.method).uri(self.path);
         for (name, value) in &self.headers {
             request = request.header(name, value);
+        }
+        if let Some(address) = self.client {
+            request = request.extension(Client(address));
         }
         request.body(Body::from(self.body)).unwrap()
     }

@@ -17,6 +17,7 @@ use guildhall_domain::users::{self, NewUser, Profile};
 use guildhall_domain::{authz, check};
 
 use crate::harness::{Folder, NOW, PASSWORD};
+use crate::place::{self, Stored};
 use profiles::New;
 use rules::{DAY, Model, Place, Session, User, Who};
 use steps::{Step, Try};
@@ -94,15 +95,10 @@ fn history(seed: u64) -> BTreeMap<String, u64> {
     println!("GUILDHALL_SEED={seed}");
     let folder = Folder::in_memory();
     let clock = Clock::fixed(NOW);
-    let settings = Settings {
-        clock: clock.clone(),
-        random: Random::seeded(seed),
-        invitations_per_day: None,
-        ..Settings::default()
-    };
-    let file = folder.0.join("guildhall.db");
-    let db = Db::sqlite(&file, settings).unwrap();
-    let stored = rusqlite::Connection::open(&file).unwrap();
+    let settings =
+        Settings { clock: clock.clone(), random: Random::seeded(seed), limits: false, ..Settings::default() };
+    let place = place::Place::new(&folder.0);
+    let (db, mut stored) = (place.open(settings), place.stored());
     let dice = Dice(Random::seeded(seed.wrapping_add(1)));
     let mut model = Model { now: NOW.0, ..Model::default() };
     people(&db, &mut model);
@@ -111,13 +107,13 @@ fn history(seed: u64) -> BTreeMap<String, u64> {
         clock.advance(pass(&dice));
         model.now = clock.now().0;
         let tried = choose(&dice, &db, &mut model);
-        let before = activity(&stored);
+        let before = activity(&mut stored);
         let (told, want) = tried.run(&db, &mut model);
         let about = || format!("step {step} of GUILDHALL_SEED={seed}: {tried:?}");
         assert_eq!(told, want, "{}", about());
-        assert_eq!(memberships(&stored), expected_memberships(&model), "{}", about());
-        assert_eq!(organizations(&stored), expected_organizations(&model), "{}", about());
-        let lines = activity(&stored) - before;
+        assert_eq!(memberships(&mut stored), expected_memberships(&model), "{}", about());
+        assert_eq!(organizations(&mut stored), expected_organizations(&model), "{}", about());
+        let lines = activity(&mut stored) - before;
         let is_right = match (told.is_ok(), is_written(&tried.step)) {
             (false, _) | (true, Some(false)) => lines == 0,
             (true, Some(true)) => lines > 0,
@@ -364,15 +360,15 @@ fn is_written(step: &Step) -> Option<bool> {
     }
 }
 
-fn activity(stored: &rusqlite::Connection) -> i64 {
-    stored.query_row("SELECT COUNT(*) FROM activity", [], |row| row.get(0)).unwrap()
+fn activity(stored: &mut Stored) -> i64 {
+    stored.rows("SELECT COUNT(*) FROM activity")[0].parse().unwrap()
 }
 
-fn memberships(stored: &rusqlite::Connection) -> Vec<String> {
-    let sql = "SELECT organization_id || ' ' || user_id || ' ' || role || ' ' || state || ' ' || joined_at
-               FROM memberships ORDER BY organization_id, user_id";
-    let mut statement = stored.prepare_cached(sql).unwrap();
-    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+fn memberships(stored: &mut Stored) -> Vec<String> {
+    stored.rows(
+        "SELECT organization_id || ' ' || user_id || ' ' || role || ' ' || state || ' ' || joined_at
+         FROM memberships ORDER BY organization_id, user_id",
+    )
 }
 
 fn expected_memberships(model: &Model) -> Vec<String> {
@@ -385,10 +381,11 @@ fn expected_memberships(model: &Model) -> Vec<String> {
     model.organizations.values().flat_map(of).collect()
 }
 
-fn organizations(stored: &rusqlite::Connection) -> Vec<String> {
-    let sql = "SELECT id || ' ' || slug || ' ' || name || ' ' || (archived_at IS NOT NULL) FROM organizations ORDER BY id";
-    let mut statement = stored.prepare_cached(sql).unwrap();
-    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+fn organizations(stored: &mut Stored) -> Vec<String> {
+    stored.rows(
+        "SELECT id || ' ' || slug || ' ' || name || ' ' || CASE WHEN archived_at IS NULL THEN 0 ELSE 1 END
+         FROM organizations ORDER BY id",
+    )
 }
 
 fn expected_organizations(model: &Model) -> Vec<String> {

@@ -56,5 +56,5 @@ async fn read_token(house: &House, login: &str) -> String {
         invitation: None,
     };
     let SignedIn::Done(session) = house.app.sign_in(entry).await.unwrap() else { panic!("no session") };
-    house.app.token(&session).unwrap().0
+    house.app.token(&session).await.unwrap().0
 }

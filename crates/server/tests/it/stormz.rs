@@ -175,7 +175,7 @@ async fn an_operator_is_an_admin_and_one_without_an_address_has_none() {
     let user = users::of_identity(house.db(), &House::system(), who).unwrap();
     let key = UserKey::Number(user.id);
     let session = organizations::create_session(house.db(), &House::system(), &key, None).unwrap();
-    let (token, _) = house.app.token(&session).unwrap();
+    let (token, _) = house.app.token(&session).await.unwrap();
     let me = house.send(get("/v1/user/me").bearer(&token)).await.value();
     assert_eq!((&me["email"], &me["id"]), (&json!(null), &json!(user.uid.short())));
 }

@@ -2,18 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails here has failed")]
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use guildhall::keyring::{self, KeysError};
+use guildhall::sealing::{Seal, Secret};
 use guildhall::tokens::{Claims, Keys, Names, OVERLAP, TokenError, issuer_of, rotate};
+use guildhall_domain::authz::Actor;
 use guildhall_domain::clock::{Clock, Random, Timestamp};
+use guildhall_domain::db::{Db, Settings};
+use guildhall_domain::keys::{self, Purpose};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
@@ -42,8 +46,67 @@ fn clock() -> Clock {
     Clock::fixed(Timestamp(START * 1_000_000))
 }
 
-fn open(folder: &Folder, clock: &Clock) -> Keys {
-    Keys::open(&folder.0, Names::default(), clock.clone(), &Random::system()).unwrap()
+/// One process on a database, which does with its keys what `App` does with them.
+struct Node {
+    db: Db,
+    keys: Keys,
+}
+
+impl Node {
+    fn sign(&self, claims: &Claims) -> Result<String, KeysError> {
+        self.keys.refresh(&self.db)?;
+        self.keys.sign(claims)
+    }
+
+    fn verify(&self, token: &str) -> Result<Arc<Claims>, TokenError> {
+        match self.keys.verify(token) {
+            Err(TokenError::UnknownKey) => {}
+            verified => return verified,
+        }
+        self.keys.refresh(&self.db).unwrap();
+        self.keys.verify(token)
+    }
+
+    fn jwks(&self) -> Value {
+        self.keys.refresh(&self.db).unwrap();
+        self.keys.jwks()
+    }
+
+    fn rotate(&self) -> String {
+        rotate(&self.db, &seal()).unwrap()
+    }
+
+    fn stored(&self) -> Vec<keys::Key> {
+        keys::all(&self.db, &Actor::system(), Purpose::Signing).unwrap()
+    }
+
+    /// A token of any header and claims, signed with the newest key.
+    fn forge(&self, change: impl FnOnce(&mut Header, &mut Value)) -> String {
+        let stored = self.stored().pop().unwrap();
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(stored.id.clone());
+        let mut body = serde_json::to_value(claims()).unwrap();
+        change(&mut header, &mut body);
+        let key = EncodingKey::from_ec_der(&seal().open(&stored.id, &stored.value).unwrap());
+        jsonwebtoken::encode(&header, &body, &key).unwrap()
+    }
+}
+
+fn seal() -> Seal {
+    Seal::new(Secret::parse(&"5e".repeat(32)))
+}
+
+fn open(folder: &Folder, clock: &Clock) -> Node {
+    open_as(folder, clock, Names::default())
+}
+
+fn open_as(folder: &Folder, clock: &Clock, names: Names) -> Node {
+    fs::create_dir_all(&folder.0).unwrap();
+    let settings = Settings { clock: clock.clone(), ..Settings::default() };
+    let db = Db::sqlite(&folder.0.join("guildhall.db"), settings).unwrap();
+    keyring::prepare(&db, &seal(), None).unwrap();
+    let keys = Keys::open(&db, seal(), names).unwrap();
+    Node { db, keys }
 }
 
 fn claims() -> Claims {
@@ -60,33 +123,14 @@ fn claims() -> Claims {
     }
 }
 
-fn files(folder: &Folder) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(&folder.0).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
 fn part(token: &str, index: usize) -> Value {
     let part = token.split('.').nth(index).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
-fn refused(keys: &Keys, token: &str) {
-    assert_eq!(keys.verify(token), Err(TokenError::Invalid), "{token}");
-}
-
-/// A token of any header and claims, signed with the folder's own key.
-fn forge(folder: &Folder, change: impl FnOnce(&mut Header, &mut Value)) -> String {
-    let file = files(folder).pop().unwrap();
-    let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
-    let pem = fs::read_to_string(file).unwrap();
-    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    let mut header = Header::new(Algorithm::ES256);
-    header.kid = Some(name.split_once('-').unwrap().1.to_owned());
-    let mut body = serde_json::to_value(claims()).unwrap();
-    change(&mut header, &mut body);
-    let key = EncodingKey::from_ec_der(&STANDARD.decode(base64).unwrap());
-    jsonwebtoken::encode(&header, &body, &key).unwrap()
+fn refused(keys: &Node, token: &str) {
+    let verified = keys.verify(token);
+    assert!(matches!(verified, Err(TokenError::Invalid | TokenError::UnknownKey)), "{token}: {verified:?}");
 }
 
 #[test]
@@ -106,7 +150,7 @@ fn a_token_says_what_was_signed_and_no_more() {
     let token = keys.sign(&of_organization).unwrap();
     assert_eq!(part(&token, 1)["org_id"], 7);
     assert_eq!(keys.verify(&token).unwrap().org_id, Some(7));
-    let shown = format!("{:?} {keys:?}", of_organization);
+    let shown = format!("{of_organization:?} {:?}", keys.keys);
     assert!(!shown.contains("a-secret") && !shown.contains("a-session"), "{shown}");
 }
 
@@ -155,18 +199,18 @@ fn a_token_expires_to_the_microsecond() {
 fn only_this_servers_own_claims_and_algorithm_are_taken() {
     let (folder, clock) = (Folder::new(), clock());
     let keys = open(&folder, &clock);
-    keys.verify(&forge(&folder, |_, _| {})).unwrap();
+    keys.verify(&keys.forge(|_, _| {})).unwrap();
     for name in ["iss", "aud", "exp", "sub", "sid", "user_id", "csrf"] {
-        refused(&keys, &forge(&folder, |_, body| drop(body.as_object_mut().unwrap().remove(name))));
-        refused(&keys, &forge(&folder, |_, body| body[name] = Value::Null));
+        refused(&keys, &keys.forge(|_, body| drop(body.as_object_mut().unwrap().remove(name))));
+        refused(&keys, &keys.forge(|_, body| body[name] = Value::Null));
     }
-    refused(&keys, &forge(&folder, |_, body| body["iss"] = json!("another")));
-    refused(&keys, &forge(&folder, |_, body| body["aud"] = json!("another")));
-    refused(&keys, &forge(&folder, |_, body| body["exp"] = json!("2099")));
-    refused(&keys, &forge(&folder, |header, _| header.kid = None));
-    refused(&keys, &forge(&folder, |header, _| header.kid = Some("0123456789abcdef".to_owned())));
-    refused(&keys, &forge(&folder, |header, _| header.kid = Some("../../etc/passwd".to_owned())));
-    refused(&keys, &forge(&folder, |_, body| body["csrf"] = json!("a".repeat(4096))));
+    refused(&keys, &keys.forge(|_, body| body["iss"] = json!("another")));
+    refused(&keys, &keys.forge(|_, body| body["aud"] = json!("another")));
+    refused(&keys, &keys.forge(|_, body| body["exp"] = json!("2099")));
+    refused(&keys, &keys.forge(|header, _| header.kid = None));
+    refused(&keys, &keys.forge(|header, _| header.kid = Some("0123456789abcdef".to_owned())));
+    refused(&keys, &keys.forge(|header, _| header.kid = Some("../../etc/passwd".to_owned())));
+    refused(&keys, &keys.forge(|_, body| body["csrf"] = json!("a".repeat(4096))));
 
     // Unsigned, and with the public key as the secret of an HMAC.
     let jwk = &keys.jwks()["keys"][0];
@@ -190,7 +234,7 @@ fn a_key_that_the_token_brings_along_is_not_used() {
     let (keys, stranger) = (open(&ours, &clock), open(&theirs, &clock));
     let set: JwkSet = serde_json::from_value(stranger.jwks()).unwrap();
     let kid = keys.jwks()["keys"][0]["kid"].as_str().unwrap().to_owned();
-    let forged = forge(&theirs, |header, _| {
+    let forged = stranger.forge(|header, _| {
         header.kid = Some(kid);
         header.jwk = Some(set.keys[0].clone());
         header.jku = Some("http://127.0.0.1:1/jwks".to_owned());
@@ -206,7 +250,7 @@ fn a_rotation_is_in_force_at_once_in_every_process() {
     let before = one.sign(&claims()).unwrap();
     two.verify(&before).unwrap();
 
-    let kid = rotate(&folder.0, &clock, &Random::system()).unwrap();
+    let kid = two.rotate();
     let after = one.sign(&claims()).unwrap();
     assert_eq!(part(&after, 0)["kid"], kid.as_str(), "the next signature is the new key's");
     assert_eq!(*two.verify(&after).unwrap(), claims(), "the next verification knows it");
@@ -217,7 +261,7 @@ fn a_rotation_is_in_force_at_once_in_every_process() {
     }
     // Again and again in one instant: each is newer than the last.
     for _ in 0..5 {
-        let kid = rotate(&folder.0, &clock, &Random::system()).unwrap();
+        let kid = two.rotate();
         assert_eq!(part(&one.sign(&claims()).unwrap(), 0)["kid"], kid.as_str());
     }
 }
@@ -227,8 +271,8 @@ fn an_old_key_verifies_for_eight_days_and_is_deleted_then() {
     let (folder, clock) = (Folder::new(), clock());
     let keys = open(&folder, &clock);
     let token = keys.sign(&Claims { exp: START + 10 * WEEK, ..claims() }).unwrap();
-    let first = files(&folder).pop().unwrap();
-    rotate(&folder.0, &clock, &Random::system()).unwrap();
+    let first = keys.stored();
+    keys.rotate();
     keys.sign(&claims()).unwrap();
     keys.verify(&token).unwrap();
 
@@ -240,10 +284,10 @@ fn an_old_key_verifies_for_eight_days_and_is_deleted_then() {
     refused(&open(&folder, &clock), &token);
     assert_eq!(keys.jwks()["keys"].as_array().unwrap().len(), 1);
 
-    assert!(first.exists());
-    rotate(&folder.0, &clock, &Random::system()).unwrap();
-    assert!(!first.exists());
-    assert_eq!(files(&folder).len(), 2);
+    keys.rotate();
+    let left = keys.stored();
+    assert_eq!(left.len(), 2);
+    assert!(!left.iter().any(|key| key.id == first[0].id));
     keys.verify(&keys.sign(&Claims { exp: START + 10 * WEEK, ..claims() }).unwrap()).unwrap();
 }
 
@@ -251,7 +295,7 @@ fn an_old_key_verifies_for_eight_days_and_is_deleted_then() {
 fn processes_that_start_at_once_agree() {
     let (folder, clock) = (Folder::new(), clock());
     let together = Barrier::new(8);
-    let all: Vec<Keys> = thread::scope(|scope| {
+    let all: Vec<Node> = thread::scope(|scope| {
         let start = || {
             together.wait();
             open(&folder, &clock)
@@ -273,64 +317,34 @@ fn processes_that_start_at_once_agree() {
 fn sessions_outlive_the_process() {
     let (folder, clock) = (Folder::new(), clock());
     let token = open(&folder, &clock).sign(&claims()).unwrap();
-    open(&folder, &clock).verify(&token).unwrap();
-    assert_eq!(files(&folder).len(), 1, "no second key");
+    let again = open(&folder, &clock);
+    again.verify(&token).unwrap();
+    assert_eq!(again.stored().len(), 1, "no second key");
     let names = Names { issuer: "another".to_owned(), ..Names::default() };
-    refused(&Keys::open(&folder.0, names, clock, &Random::system()).unwrap(), &token);
+    refused(&open_as(&folder, &clock, names), &token);
 }
 
 #[test]
-fn keys_are_their_owners_alone() {
+fn a_database_without_keys_or_with_damaged_ones_signs_nothing() {
     let (folder, clock) = (Folder::new(), clock());
     let keys = open(&folder, &clock);
-    rotate(&folder.0, &clock, &Random::system()).unwrap();
-    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode(&folder.0), 0o700);
-    let files = files(&folder);
-    assert_eq!(files.len(), 2);
-    for file in &files {
-        assert_eq!(mode(file), 0o600, "{}", file.display());
-    }
-    for exposed in [0o640, 0o604, 0o620] {
-        fs::set_permissions(&files[0], Permissions::from_mode(exposed)).unwrap();
-        let error = Keys::open(&folder.0, Names::default(), clock.clone(), &Random::system()).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains(files[0].to_str().unwrap()) && !text.contains('\n'), "{text}");
-        // The running server does not take up the new key either.
-        keys.sign(&claims()).unwrap_err();
-    }
-    fs::set_permissions(&files[0], Permissions::from_mode(0o600)).unwrap();
-    keys.verify(&keys.sign(&claims()).unwrap()).unwrap();
-}
-
-#[test]
-fn a_file_that_is_no_key_is_named_and_others_are_left_alone() {
-    let (folder, clock) = (Folder::new(), clock());
-    let keys = open(&folder, &clock);
-    let good = files(&folder).pop().unwrap();
-    for name in ["README", ".17-0123456789abcdef.pem", "017-0123456789abcdef.pem", "+1-a.pem", "old.pem"] {
-        fs::write(folder.0.join(name), "not a key").unwrap();
-    }
-    open(&folder, &clock);
-    // One key under another's name.
-    let wrong = folder.0.join("17-0123456789abcdef.pem");
-    fs::copy(&good, &wrong).unwrap();
-    for content in [fs::read(&good).unwrap(), Vec::new(), b"not a key".to_vec()] {
-        fs::write(&wrong, content).unwrap();
-        let error = Keys::open(&folder.0, Names::default(), clock.clone(), &Random::system()).unwrap_err();
-        assert!(error.to_string().contains("17-0123456789abcdef.pem"), "{error}");
-    }
-    fs::remove_file(&wrong).unwrap();
-    fs::remove_file(&good).unwrap();
+    let token = keys.sign(&claims()).unwrap();
+    let stored = keys.stored().remove(0);
+    let other = seal().close(&stored.id, b"no key", &Random::system()).unwrap();
+    keys::rewrite(&keys.db, &Actor::system(), &stored, other).unwrap();
     let error = keys.sign(&claims()).unwrap_err();
-    assert!(error.to_string().contains(folder.0.to_str().unwrap()), "{error}");
+    assert!(error.to_string().contains(&stored.id), "{error}");
+    keys::forget(&keys.db, &Actor::system()).unwrap();
+    keys.verify(&token).expect("what is held stays until it is looked again");
+    assert!(matches!(keys.sign(&claims()), Err(KeysError::Missing)));
+    refused(&keys, &token);
 }
 
 #[test]
 fn the_published_key_set_verifies_by_itself() {
     let (folder, clock) = (Folder::new(), clock());
     let keys = open(&folder, &clock);
-    rotate(&folder.0, &clock, &Random::system()).unwrap();
+    keys.rotate();
     let token = keys.sign(&claims()).unwrap();
     let published = keys.jwks();
     for key in published["keys"].as_array().unwrap() {

@@ -6,6 +6,7 @@ use axum::response::Response;
 use guildhall_domain::authz::Scope;
 use guildhall_domain::credentials::password::Password;
 use guildhall_domain::credentials::{self, Session, Wanted};
+use guildhall_domain::limits::REGISTRATIONS;
 use guildhall_domain::onboarding::{self, With};
 use guildhall_domain::text::{DESCRIPTION_MAX, Email, Name, PersonName, is_free_text};
 use guildhall_domain::users::{NewUser, Profile};
@@ -33,6 +34,7 @@ struct Registration {
 /// Makes an account. What credential comes with the request is no matter.
 pub(super) async fn create(
     State(app): State<App>,
+    Address(address): Address,
     params: Params,
     payload: Payload<Bit>,
 ) -> Result<Response, Error> {
@@ -44,6 +46,7 @@ pub(super) async fn create(
         _ => return Err(Error::new(StatusCode::NOT_FOUND, "User type does not exist")),
     };
     let (new, password) = read_account(form(&payload, what)?, label).ok_or_else(|| Error::incorrect(what))?;
+    app.admit(REGISTRATIONS, address).await?;
     let new = NewUser { password_hash: Some(app.hash(password).await?), ..new };
     let secrets = app.secrets.clone();
     app.write(move |db| onboarding::register(db, new, With::Nothing, &secrets)).await?;
@@ -94,7 +97,7 @@ pub(super) async fn log_in(
     let wanted = Wanted::Token { scope: Scope::Write, for_first_organization: false };
     let entry = Entry { login: username, password, address, wanted, invitation: None };
     match app.sign_in(entry).await? {
-        onboarding::SignedIn::Done(session) => signed_in(&app, &session),
+        onboarding::SignedIn::Done(session) => signed_in(&app, &session).await,
         onboarding::SignedIn::Wrong => {
             Err(Error::new(StatusCode::UNAUTHORIZED, "Wrong username or password"))
         }
@@ -105,8 +108,8 @@ pub(super) async fn log_in(
     }
 }
 
-fn signed_in(app: &App, session: &Session) -> Result<Response, Error> {
-    let (token, csrf) = app.token(session)?;
+async fn signed_in(app: &App, session: &Session) -> Result<Response, Error> {
+    let (token, csrf) = app.token(session).await?;
     let user_type = session.user.label.as_deref().unwrap_or("Student");
     let body = json!({"username": username(&session.user), "user_type": user_type, "csrf_token": csrf});
     let cookies = [format!("{COOKIE}={token}; HttpOnly"), format!("{CSRF_COOKIE}={csrf}")];

@@ -133,7 +133,7 @@ async fn change(
     app: &App,
     path: &Params,
     payload: &Payload<Pm415>,
-    change: impl FnOnce(&Db, &At, &[UserId]) -> guildhall_domain::Result<()> + Send + 'static,
+    change: impl FnOnce(&Db, &At, &[UserId]) -> guildhall_domain::Result<()> + Clone + Send + 'static,
 ) -> Result<Response, Error> {
     let mut form = Form::read(payload)?;
     let users = form.need(form::USERS, form::users)?;

@@ -123,7 +123,7 @@ pub(super) async fn switch(
         }
         error.into()
     })?;
-    let (token, _) = app.token(&session)?;
+    let (token, _) = app.token(&session).await?;
     let organization = session.organization.map(|id| id.0);
     Ok(http::json(StatusCode::OK, &json!({"success": true, "organization": organization, "token": token})))
 }

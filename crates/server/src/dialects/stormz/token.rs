@@ -46,7 +46,7 @@ pub(super) async fn create(
     let wanted = Wanted::Token { scope, for_first_organization: false };
     let entry = Entry { login, password, address, wanted, invitation: None };
     match app.sign_in(entry).await? {
-        SignedIn::Done(session) => respond(&app, &session, granted),
+        SignedIn::Done(session) => respond(&app, &session, granted).await,
         SignedIn::Wrong => Err(Refusal::of("invalid_grant")),
         SignedIn::Unverified(_) => {
             let description = Some("The e-mail address is not verified.");
@@ -55,8 +55,8 @@ pub(super) async fn create(
     }
 }
 
-fn respond(app: &App, session: &Session, scope: &'static str) -> Result<Response, Refusal> {
-    let (access_token, _) = app.token(session)?;
+async fn respond(app: &App, session: &Session, scope: &'static str) -> Result<Response, Refusal> {
+    let (access_token, _) = app.token(session).await?;
     let expires_in = session.expires_at.since(session.created_at).as_secs();
     let token = Token { access_token, token_type: "bearer", expires_in, scope };
     Ok(uncached(http::json(StatusCode::OK, &token)))

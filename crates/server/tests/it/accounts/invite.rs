@@ -75,7 +75,7 @@ async fn a_session_that_may_only_read_accepts_nothing() {
     else {
         panic!("the password is right");
     };
-    let (session, csrf) = house.app.token(&session).unwrap();
+    let (session, csrf) = house.app.token(&session).await.unwrap();
     tells(&house.send(open(INVITE, &token).cookie(&session)).await, 200, "Accept with your password");
     let pressed = press(INVITE, &token, &[("way", "session"), ("csrf", &csrf)]).cookie(&session);
     tells(&house.send(pressed).await, 422, "Accept with your password");

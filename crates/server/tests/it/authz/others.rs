@@ -1,7 +1,6 @@
 //! What is another organization's is told apart from what never was by nothing at all, and nothing happens to it.
 
 use axum::http::{HeaderMap, StatusCode};
-use rusqlite::Connection;
 
 use super::calls;
 use super::routes;
@@ -134,28 +133,11 @@ fn parts(answer: Answer) -> Parts {
 
 /// Every row of every table.
 fn rows(house: &House) -> Vec<String> {
-    let stored = Connection::open(house.folder.0.join("guildhall.db")).unwrap();
-    let read = |sql: &str| -> Vec<String> {
-        let mut statement = stored.prepare(sql).unwrap();
-        let columns = statement.column_count();
-        let rows = statement.query_map([], |row| {
-            let values: Result<Vec<_>, _> =
-                (0..columns).map(|column| row.get_ref(column).map(|value| format!("{value:?}"))).collect();
-            Ok(values?.join(" "))
-        });
-        rows.unwrap().collect::<Result<_, _>>().unwrap()
-    };
-    let tables = stored
-        .prepare("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-        .unwrap()
-        .query_map([], |row| row.get::<_, String>(0))
-        .unwrap()
-        .collect::<Result<Vec<_>, _>>()
-        .unwrap();
+    let mut stored = house.place.stored();
     let rows_of = |table: String| {
-        let mut rows = read(&format!("SELECT '{table}', * FROM \"{table}\""));
+        let mut rows = stored.rows(&format!("SELECT '{table}', t.* FROM \"{table}\" t"));
         rows.sort();
         rows
     };
-    tables.into_iter().flat_map(rows_of).collect()
+    house.place.stored().tables().into_iter().flat_map(rows_of).collect()
 }

@@ -42,12 +42,10 @@ fn what_it_keeps_is_its_owners_alone() {
     let data = folder.0.join("data");
     let server = Server::start(&data, &[]);
     user(&data, "ana");
-    for name in ["", "keys", "mail", "media"] {
+    for name in ["", "mail", "media"] {
         assert_eq!(mode(&data.join(name)), 0o700, "{name}");
     }
-    let key = data.join("keys").read_dir().unwrap().next().unwrap().unwrap().path();
-    assert_eq!(mode(&key), 0o600);
-    for name in ["guildhall.db", "guildhall.db-wal", "guildhall.db-shm", "guildhall.lock", "mail.key"] {
+    for name in ["guildhall.db", "guildhall.db-wal", "guildhall.db-shm", "guildhall.lock", "secret"] {
         assert_eq!(mode(&data.join(name)), 0o600, "{name}");
     }
     server.stop();
@@ -71,20 +69,6 @@ fn a_folder_that_is_open_to_others_is_closed_if_nothing_elses_is_in_it() {
     on(&others.0, &["serve", "--listen", "127.0.0.1:0"])
         .failed(2, &format!("data: {} {why}", others.0.display()));
     assert_eq!(mode(&others.0), 0o755);
-}
-
-#[test]
-fn a_key_that_others_can_read_or_that_is_cut_off_is_refused() {
-    let folder = Folder::new();
-    Server::start(&folder.0, &[]).stop();
-    let key = folder.0.join("mail.key");
-    let serve = || on(&folder.0, &["--listen", "127.0.0.1:0", "--log", "off"]);
-    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o640)).unwrap();
-    let why = "the key of mailed links must be its owner's alone (chmod 600)";
-    serve().failed(1, &format!("{}: {why}", key.display()));
-    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
-    std::fs::write(&key, [7; 31]).unwrap();
-    serve().failed(1, &format!("{}: not 32 bytes", key.display()));
 }
 
 #[test]
@@ -168,6 +152,26 @@ fn the_log_is_json_lines_on_standard_error_and_can_be_filtered() {
     server.signal("TERM");
     wait_for("the end", || TcpStream::connect(&server.address).err());
     assert_eq!(server.log(), "");
+}
+
+#[test]
+fn who_is_counted_and_logged_is_whom_a_trusted_proxy_speaks_for() {
+    let folder = Folder::new();
+    let data = folder.0.to_str().unwrap();
+    let mut command = guildhall(&["serve", "--data", data, "--listen", "127.0.0.1:0"]);
+    command.env("GUILDHALL_TRUSTED_PROXIES", "127.0.0.1").env("GUILDHALL_CONNECTIONS_PER_ADDRESS", "1");
+    let server = Server::of(command);
+    let mut streams = Vec::new();
+    for client in ["192.0.2.7", "2001:db8::7"] {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        let call =
+            format!("GET /health/live HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 1.2.3.4, {client}\r\n\r\n");
+        stream.write_all(call.as_bytes()).unwrap();
+        streams.push(stream);
+        let line = format!("\"client\":\"{client}\"");
+        wait_for("the log", || server.log().contains(&line).then_some(()));
+    }
+    server.stop();
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use guildhall::keyring;
+use guildhall::sealing::{Seal, Secret};
 use guildhall::workers;
 use guildhall_domain::clock::Timestamp;
 use guildhall_domain::credentials::{self, Purpose};
@@ -28,6 +30,7 @@ fn letter(kind: Option<Kind>) -> Letter {
         organization: Some("Tea".into()),
         expires_at: Some(NOW.after(Duration::from_secs(3600))),
         created_at: NOW,
+        taken_until: NOW,
     }
 }
 
@@ -75,9 +78,10 @@ fn a_letter_of_a_newer_program_is_not_written() {
 
 /// Has a link mailed for a new password, as a process beside the server does.
 fn ask_for_reset(data: &Path, email: &str) -> Db {
-    let key: [u8; 32] = std::fs::read(data.join("mail.key")).unwrap().try_into().unwrap();
+    let secret = std::fs::read_to_string(data.join("secret")).unwrap();
     let db = Db::sqlite(&data.join("guildhall.db"), Settings::default()).unwrap();
-    credentials::ask_for_reset(&db, email, &Secrets::new(key)).unwrap();
+    let secrets = keyring::mail_secrets(&db, &Seal::new(Secret::parse(secret.trim()))).unwrap();
+    credentials::ask_for_reset(&db, email, &secrets).unwrap();
     db
 }
 

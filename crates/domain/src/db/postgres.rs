@@ -1,0 +1,278 @@
+//! PostgreSQL: works run on threads, each with a connection for the time, and are tried again where others were in their way.
+//!
+//! This is a client of its own over `postgres-protocol`, with blocking sockets: a work is one thread's from its first
+//! statement to its commit, and nothing of it is asynchronous. It knows what a wrapper of an asynchronous client does not:
+//! a moment by which every answer must be there, so that a server that hangs holds nobody; and how to begin a transaction
+//! in one message with its first statement.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clock::{Random, Timestamp};
+use crate::error::{Error, Result};
+
+mod connect;
+mod fault;
+mod pool;
+mod schema;
+mod session;
+mod target;
+mod tls;
+mod wire;
+
+use fault::Fault;
+use pool::{Pool, Threads};
+pub(super) use schema::Empty;
+pub(super) use session::Session;
+pub use target::Target;
+
+/// How a change begins. Every change is as if it were alone; what that refuses is tried again.
+const WRITE: &[&str] = &["BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"];
+/// How a look at more than one thing begins: all of it sees one state.
+const READ: &[&str] = &["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"];
+/// The same where nobody waits for an answer over a network: a command may look at everything.
+const LONG_READ: &[&str] =
+    &["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL statement_timeout = '600s'"];
+
+/// How long a request's work may take, from when it is asked for: a client hears within five seconds.
+const PROMPT: Duration = Duration::from_millis(4500);
+/// How long a command's work may take.
+const PATIENT: Duration = Duration::from_secs(600);
+/// How often a work that others were in the way of is tried again.
+const RETRIES: u32 = 10;
+/// The longest pause before that, in microseconds.
+const LONGEST_PAUSE: u32 = 32_000;
+
+pub(super) struct Postgres {
+    pool: Arc<Pool>,
+    threads: Threads,
+    random: Random,
+}
+
+/// What the thread that runs works on.
+#[derive(Clone)]
+struct Seat {
+    /// Whose connection it is: a thread may work on two databases at once.
+    pool: Arc<Pool>,
+    session: Rc<Session>,
+    deadline: Instant,
+    /// Whether a change is under way, of which everything here is a part.
+    is_writing: bool,
+}
+
+thread_local! {
+    static SEATS: RefCell<Vec<Seat>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Postgres {
+    pub(super) fn open(
+        target: &Target,
+        connections: usize,
+        (now, random): (Timestamp, Random),
+        empty: Empty,
+    ) -> Result<Self> {
+        schema::prepare(target, now, empty)?;
+        let connections = connections.max(1);
+        Ok(Self {
+            pool: Arc::new(Pool::new(target.clone(), connections)?),
+            threads: Threads::start(connections)?,
+            random,
+        })
+    }
+
+    /// Runs `look` on a thread of this engine, then `done` with its answer.
+    pub(super) fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> Result<T> + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let (pool, deadline) = (Arc::clone(&self.pool), Instant::now() + PROMPT);
+        self.enqueue(move || seated(&pool, deadline, look), done);
+    }
+
+    /// Runs `work`, which is whole or not at all, on a thread of this engine, then `done` with its answer.
+    pub(super) fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Clone + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let (pool, deadline) = (Arc::clone(&self.pool), Instant::now() + PROMPT);
+        let random = self.random.clone();
+        let run = move || seated(&pool, deadline, || transact(&pool, &random, |_| work()));
+        self.enqueue(run, done);
+    }
+
+    fn enqueue<T: Send + 'static>(
+        &self,
+        run: impl FnOnce() -> Result<T> + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        self.threads.run(Box::new(move |refused| {
+            done(match refused {
+                Some(error) => Err(error),
+                None => catch_unwind(AssertUnwindSafe(run))
+                    .unwrap_or_else(|_| Err(Error::Internal("an operation panicked".into()))),
+            });
+        }));
+    }
+
+    /// Runs `work` on one state of the database: within the change that is under way on this thread, or else by itself.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Session) -> Result<T> + Clone) -> Result<T> {
+        let how = if seat(&self.pool).is_some() { READ } else { LONG_READ };
+        self.look_at(work, |session, work| {
+            session.begin(how);
+            let answer = work(session);
+            session.end_read();
+            answer
+        })
+    }
+
+    /// As [`Postgres::read`] for a work of one statement, which needs no transaction: one message and its answer.
+    pub(super) fn read_one<T>(&self, work: impl FnOnce(&Session) -> Result<T> + Clone) -> Result<T> {
+        self.look_at(work, |session, work| {
+            session.begin_none();
+            work(session)
+        })
+    }
+
+    /// Runs `work`, which only looks, as `run` has it; on a new connection once more where the one it had was lost.
+    fn look_at<T, W: FnOnce(&Session) -> Result<T> + Clone>(
+        &self,
+        work: W,
+        run: impl Fn(&Session, W) -> Result<T>,
+    ) -> Result<T> {
+        if let Some(seat) = seat(&self.pool).filter(|seat| seat.is_writing) {
+            return work(&seat.session);
+        }
+        self.at_seat(|| {
+            let session = required_seat(&self.pool)?.session;
+            let answer = run(&session, work.clone());
+            if answer.is_err() && session.fault() == Some(Fault::Lost) {
+                drop(session);
+                let session = renew(&self.pool)?;
+                return run(&session, work);
+            }
+            answer
+        })
+    }
+
+    /// Runs `work`, whole or not at all; what it answers is durable then. As a part of the change that is under way on this
+    /// thread where there is one, else by itself.
+    pub(super) fn write<T>(&self, work: impl FnOnce(&Session) -> Result<T> + Clone) -> Result<T> {
+        if let Some(seat) = seat(&self.pool).filter(|seat| seat.is_writing) {
+            return seat.session.part(WRITE, || work(&seat.session));
+        }
+        self.at_seat(|| transact(&self.pool, &self.random, work))
+    }
+
+    /// Runs `work` with a connection for this thread: the one it has, or one for the time.
+    fn at_seat<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if seat(&self.pool).is_some() { work() } else { seated(&self.pool, Instant::now() + PATIENT, work) }
+    }
+}
+
+fn seat(pool: &Arc<Pool>) -> Option<Seat> {
+    SEATS.with_borrow(|seats| seats.iter().rev().find(|seat| Arc::ptr_eq(&seat.pool, pool)).cloned())
+}
+
+fn required_seat(pool: &Arc<Pool>) -> Result<Seat> {
+    seat(pool).ok_or_else(|| Error::Internal("a work has no connection".into()))
+}
+
+fn change_seat(pool: &Arc<Pool>, change: impl FnOnce(&mut Seat)) {
+    SEATS.with_borrow_mut(|seats| {
+        seats.iter_mut().rev().find(|seat| Arc::ptr_eq(&seat.pool, pool)).map(change);
+    });
+}
+
+/// Runs `work` with a connection for this thread.
+fn seated<T>(pool: &Arc<Pool>, deadline: Instant, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Gives the connection back, also where the work panicked.
+    struct Rise;
+    impl Drop for Rise {
+        fn drop(&mut self) {
+            if let Some(Seat { pool, session, .. }) = SEATS.with_borrow_mut(Vec::pop) {
+                pool.give(Rc::into_inner(session));
+            }
+        }
+    }
+    let session = Rc::new(pool.take(deadline)?);
+    let seat = Seat { pool: Arc::clone(pool), session, deadline, is_writing: false };
+    SEATS.with_borrow_mut(|seats| seats.push(seat));
+    let _rise = Rise;
+    work()
+}
+
+/// Puts a new connection in the place of this thread's, which was lost.
+fn renew(pool: &Arc<Pool>) -> Result<Rc<Session>> {
+    let deadline = required_seat(pool)?.deadline;
+    let session = Rc::new(pool.replace(deadline)?);
+    change_seat(pool, |seat| seat.session = Rc::clone(&session));
+    Ok(session)
+}
+
+/// What one try of a change came to.
+enum Outcome<T> {
+    /// Done, refused, or not known: to be told.
+    Told(Result<T>),
+    /// Nothing of it stayed because another change was in its way.
+    Overtaken(Error),
+    /// The connection was lost before its commit began: nothing of it stayed.
+    Lost(Error),
+}
+
+/// Runs `work` in a transaction until it is done or refused; a commit of which nobody knows is never tried again.
+fn transact<T>(
+    pool: &Arc<Pool>,
+    random: &Random,
+    work: impl FnOnce(&Session) -> Result<T> + Clone,
+) -> Result<T> {
+    let (mut tries, mut is_renewed) = (0, false);
+    loop {
+        let Seat { session, deadline, .. } = required_seat(pool)?;
+        match attempt(pool, &session, work.clone()) {
+            Outcome::Told(answer) => return answer,
+            Outcome::Overtaken(_) if tries < RETRIES && Instant::now() < deadline => {
+                pause(random, tries);
+                tries += 1;
+            }
+            Outcome::Lost(_) if !is_renewed => {
+                drop(session);
+                renew(pool)?;
+                is_renewed = true;
+            }
+            Outcome::Overtaken(error) | Outcome::Lost(error) => return Err(error),
+        }
+    }
+}
+
+fn attempt<T>(pool: &Arc<Pool>, session: &Session, work: impl FnOnce(&Session) -> Result<T>) -> Outcome<T> {
+    session.begin(WRITE);
+    change_seat(pool, |seat| seat.is_writing = true);
+    let answer = work(session);
+    change_seat(pool, |seat| seat.is_writing = false);
+    let error = match (answer, session.fault()) {
+        (Ok(answer), None) => match (session.commit(), session.fault()) {
+            (Ok(()), _) => return Outcome::Told(Ok(answer)),
+            (Err(error), Some(Fault::Overtaken)) => return Outcome::Overtaken(error),
+            (Err(error), _) => return Outcome::Told(Err(error)),
+        },
+        (Ok(_), Some(_)) => Error::Internal("an operation went on where a statement had failed".into()),
+        (Err(error), _) => error,
+    };
+    session.roll_back();
+    match session.fault() {
+        Some(Fault::Overtaken) => Outcome::Overtaken(error),
+        Some(Fault::Lost) => Outcome::Lost(error),
+        Some(Fault::Refused) | None => Outcome::Told(Err(error)),
+    }
+}
+
+/// Lets others go first, for a time that differs, so that those who met do not meet again.
+fn pause(random: &Random, tries: u32) {
+    let longest = (1000 << tries.min(10)).min(LONGEST_PAUSE);
+    std::thread::sleep(Duration::from_micros(u64::from(u32::from_le_bytes(random.bytes()) % longest)));
+}
