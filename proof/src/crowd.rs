@@ -38,9 +38,17 @@ pub(crate) fn open_many() -> Result<()> {
 
 /// A connection from one of many addresses, as many clients have.
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    connect_with(address, None).await
+}
+
+/// The same, with so many bytes of what comes kept by the system, where few are wanted.
+async fn connect_with(address: SocketAddr, kept: Option<u32>) -> io::Result<TcpStream> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let from = NEXT.fetch_add(1, Ordering::Relaxed) % 100;
     let socket = TcpSocket::new_v4()?;
+    if let Some(kept) = kept {
+        socket.set_recv_buffer_size(kept)?;
+    }
     socket.bind((Ipv4Addr::from(0x7f00_0002 + from), 0).into())?;
     let stream = timeout(PATIENCE, socket.connect(address)).await??;
     stream.set_nodelay(true)?;
@@ -213,7 +221,7 @@ impl Slow {
                            Content-Length: 100000\r\n\r\n"
                     .into()
             }
-            Self::Reader => format!("GET {long} HTTP/1.1\r\nHost: proof\r\n\r\n").repeat(20),
+            Self::Reader => format!("GET {long} HTTP/1.1\r\nHost: proof\r\n\r\n"),
             Self::Idle => String::new(),
         };
         (text.into_bytes(), if matches!(self, Self::Header | Self::Body) { b" " } else { b"" })
@@ -233,7 +241,8 @@ impl Siege {
         for number in 0..each {
             for kind in kinds {
                 let (first, again) = kind.sends(long);
-                let Ok(mut stream) = connect(address).await else { continue };
+                let kept = matches!(kind, Slow::Reader).then_some(4096);
+                let Ok(mut stream) = connect_with(address, kept).await else { continue };
                 let open = siege.open.clone();
                 open.fetch_add(1, Ordering::Relaxed);
                 siege.clients.push(tokio::spawn(async move {

@@ -17,6 +17,8 @@ use crate::{Result, floor};
 const EACH: usize = 2_000;
 /// How long normal traffic is measured.
 const MEASURED: Duration = Duration::from_secs(5);
+/// How long they are let alone before that.
+const SETTLED: Duration = Duration::from_secs(2);
 /// A difference that is none: turns of the processor among processes.
 const GRAIN: Duration = Duration::from_millis(2);
 /// What a connection may cost, in KiB: its buffers.
@@ -74,6 +76,8 @@ async fn besieged(
     let unheard = lay(server, [Slow::Header, Slow::Idle], EACH).await?;
     let lasting = lay(server, [Slow::Body, Slow::Reader], EACH).await?;
     let most = unheard.laid() + lasting.laid();
+    // What the readers asked for is written, as far as they let it.
+    sleep(SETTLED).await;
     let during = traffic().await?;
     let (memory_then, files_then) = (server.status("VmRSS")?, server.descriptors()?);
     let control = lay(stock, [Slow::Header, Slow::Idle], EACH / 2).await?;

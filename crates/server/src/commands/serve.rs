@@ -34,6 +34,10 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 /// a millisecond: with the runtime's usual 61, who comes while lists are written would wait for that many.
 const LOOK_EVERY: u32 = 16;
 
+/// Every how many turns is one of a task that no thread has for its own: where many come at once, those who came last. With
+/// the runtime's usual dozens, lists that are being written would keep them from being heard at all.
+const NEWCOMER_EVERY: u32 = 2;
+
 /// Who is told what when the server can be reached.
 pub(super) enum Greeting {
     /// Somebody who started it by hand: where things are, and what to do with the options that say where.
@@ -54,7 +58,11 @@ pub(super) fn serve(config: Config, greeting: Greeting) -> Result<(), Failure> {
         tracing::info!(folder = %config.data.display(), "made data folder");
     }
     let lock = folder::lock(&config)?;
-    let runtime = Builder::new_multi_thread().enable_all().event_interval(LOOK_EVERY).build();
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .event_interval(LOOK_EVERY)
+        .global_queue_interval(NEWCOMER_EVERY)
+        .build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
     let served = runtime.block_on(run(config, greeting));
     runtime.shutdown_timeout(LAST_WORK);
