@@ -16,7 +16,9 @@ use crate::text::{Name, Slug};
 use crate::users::{self, UserKey};
 
 mod list;
+mod slugs;
 
+use self::slugs::{free_slug, is_slug_taken};
 pub(crate) use list::first_id;
 pub use list::{Listing, Mine, Order, Page, all, first_of, list, mine, part_of_mine};
 
@@ -388,35 +390,6 @@ fn refuse_own_name(tx: &Tx<'_>, user: UserId, name: &Name, except: Option<Organi
     let except = except.unwrap_or(OrganizationId(0));
     let taken = tx.exists(sql, &[user.into(), (&name.key()).into(), except.into()])?;
     if taken { Err(Conflict::OwnNameTaken.into()) } else { Ok(()) }
-}
-
-fn is_slug_taken(tx: &Tx<'_>, slug: &Slug) -> Result<bool> {
-    Ok(slug.is_reserved()
-        || tx.exists("SELECT 1 FROM organizations WHERE slug = $1", &[slug.as_str().into()])?)
-}
-
-/// The slug of the name, or a free number behind it: the first, where fewer than nine share it; where thousands do, it is
-/// found by doubling and halving instead of by counting, and may pass over one that was given back.
-fn free_slug(tx: &Tx<'_>, name: &Name) -> Result<Slug> {
-    let base = Slug::of(name.as_str());
-    if !is_slug_taken(tx, &base)? {
-        return Ok(base);
-    }
-    for number in 1..=8 {
-        let slug = base.numbered(number);
-        if !is_slug_taken(tx, &slug)? {
-            return Ok(slug);
-        }
-    }
-    let (mut taken, mut free) = (8, 16);
-    while is_slug_taken(tx, &base.numbered(free))? {
-        (taken, free) = (free, free * 2);
-    }
-    while free - taken > 1 {
-        let middle = taken + (free - taken) / 2;
-        if is_slug_taken(tx, &base.numbered(middle))? { taken = middle } else { free = middle }
-    }
-    Ok(base.numbered(free))
 }
 
 /// A change of one value that may also be taken away.

@@ -180,7 +180,7 @@ fn a_slash_at_the_end_of_the_public_url_is_dropped() {
 }
 
 /// A line of a file, and what is told about it.
-const FAULTS: [(&str, &str); 35] = [
+const FAULTS: [(&str, &str); 36] = [
     ("listen = \"3010\"", "listen: \"3010\" is not an address and port such as 127.0.0.1:3010"),
     ("listen = true", "listen: not a text or number"),
     ("data = \"\"", "data: must not be empty"),
@@ -211,6 +211,7 @@ const FAULTS: [(&str, &str); 35] = [
         "trusted_proxies: \"10.0.0.1/8\" is not an address or range such as 10.0.0.0/8",
     ),
     ("connections_per_address = 0", "connections_per_address: \"0\" is not a whole number from 1 to 1000000"),
+    ("writes_per_commit = 0", "writes_per_commit: \"0\" is not a whole number from 1 to 10000"),
     ("inactive_after_days = 0", "inactive_after_days: \"0\" is not a whole number from 1 to 36500"),
     ("inactive_after_days = 1.5", "inactive_after_days: not a text or number"),
     ("invitations_per_day = -1", "invitations_per_day: \"-1\" is not a whole number from 0 to 1000000000"),
