@@ -46,7 +46,7 @@ CREATE TABLE organizations (
     name TEXT NOT NULL,
     name_key TEXT NOT NULL,
     -- The name_key of a public organization: unique among them.
-    public_name_key TEXT UNIQUE,
+    public_name_key TEXT,
     description TEXT,
     urls TEXT NOT NULL,
     contacts TEXT NOT NULL,
@@ -61,6 +61,7 @@ CREATE TABLE organizations (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
+CREATE UNIQUE INDEX organizations_public_name ON organizations (public_name_key) WHERE public_name_key IS NOT NULL;
 CREATE INDEX organizations_created_by ON organizations (created_by);
 CREATE INDEX organizations_by_name ON organizations (name_key, id);
 CREATE INDEX organizations_listed ON organizations (visibility, name_key, id) WHERE archived_at IS NULL;
@@ -131,6 +132,21 @@ CREATE TABLE sign_in_failures (
 );
 CREATE INDEX sign_in_failures_by_time ON sign_in_failures (next_at);
 
+-- From where an account signed in of late; the key is a hash of both.
+CREATE TABLE sign_in_places (
+    key TEXT NOT NULL PRIMARY KEY,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX sign_in_places_by_expiry ON sign_in_places (expires_at);
+
+-- How often something was done that has a limit; the key is a hash of what and for whom.
+CREATE TABLE limit_counts (
+    key TEXT NOT NULL PRIMARY KEY,
+    taken BIGINT NOT NULL,
+    ends_at BIGINT NOT NULL
+);
+CREATE INDEX limit_counts_by_end ON limit_counts (ends_at);
+
 CREATE TABLE invitations (
     id BIGINT NOT NULL PRIMARY KEY,
     organization_id BIGINT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
@@ -146,14 +162,6 @@ CREATE TABLE invitations (
     UNIQUE (organization_id, email_key)
 );
 CREATE INDEX invitations_by_inviter ON invitations (invited_by);
-
--- How many invitations an organization sent on a day (days since 1970).
-CREATE TABLE invitation_counts (
-    organization_id BIGINT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
-    day BIGINT NOT NULL,
-    sent BIGINT NOT NULL,
-    PRIMARY KEY (organization_id, day)
-);
 
 CREATE TABLE events (
     id BIGINT NOT NULL PRIMARY KEY,

@@ -21,6 +21,8 @@ pub const TOKEN_LASTS: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const KEY_LASTS: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a link is good by which a new password is chosen.
 pub const RESET_FOR: Duration = Duration::from_secs(3600);
+/// As in `mailed_tokens`.
+const RESET_PURPOSE: &str = "reset-password";
 
 /// Who a credential speaks for, and whether they are to be written down as seen ([`users::seen`]).
 #[derive(Debug)]
@@ -412,8 +414,9 @@ pub fn ask_for_reset(db: &Db, email: &str, secrets: &Secrets) -> Result<()> {
     db.write(move |tx| {
         let found =
             users::find(tx, &UserKey::Email(email.clone()))?.filter(|user| user.disabled_at.is_none());
-        if let Some(user) = &found {
-            queue_reset(tx, user, None, &secrets)?;
+        match &found {
+            Some(user) => queue_reset(tx, user, None, &secrets)?,
+            None => drop(users::has_room_for_link(tx, RESET_PURPOSE, &email)?),
         }
         let about = About { user: found.map(|user| user.id), ..About::default() };
         activity::record(tx, &Actor::nobody(), "user.ask-for-reset", &about)
@@ -429,7 +432,7 @@ pub(crate) fn queue_reset(
 ) -> Result<()> {
     let Some(email) = &user.email else { return Ok(()) };
     let link =
-        Link { kind: Kind::ResetPassword, purpose: "reset-password", email, lasts: RESET_FOR, organization };
+        Link { kind: Kind::ResetPassword, purpose: RESET_PURPOSE, email, lasts: RESET_FOR, organization };
     users::queue_link(tx, user, &link, secrets)
 }
 
@@ -445,6 +448,7 @@ pub fn reset_password(db: &Db, token: &str, password_hash: String) -> Result<Use
         confirm(tx, used.user, &used.email)?;
         set_password(tx, used.user, &password_hash)?;
         end_all(tx, used.user)?;
+        sign_in::forgive(tx, used.user)?;
         let actor = Actor::user(used.user, Scope::Write, Credential::None, true);
         activity::record(tx, &actor, "user.reset-password", &About::user(used.user))?;
         Ok(used.user)
@@ -481,7 +485,7 @@ fn set_password(tx: &WriteTx<'_>, user: UserId, password_hash: &str) -> Result<(
     Ok(())
 }
 
-/// Removes what has lost its meaning by time: sessions, tokens, counters of failures. Nothing depends on it.
+/// Removes what has lost its meaning by time: sessions, tokens, counts. Nothing depends on it.
 ///
 /// # Errors
 /// For all but the system.
@@ -491,6 +495,8 @@ pub fn sweep(db: &Db, actor: &Actor) -> Result<()> {
         let sql = "SELECT 1 FROM sessions WHERE expires_at <= $1 UNION ALL
                    SELECT 1 FROM mailed_tokens WHERE expires_at <= $1 UNION ALL
                    SELECT 1 FROM ended_tokens WHERE expires_at <= $1 UNION ALL
+                   SELECT 1 FROM sign_in_places WHERE expires_at <= $1 UNION ALL
+                   SELECT 1 FROM limit_counts WHERE ends_at <= $1 UNION ALL
                    SELECT 1 FROM sign_in_failures WHERE next_at <= $2 LIMIT 1";
         tx.exists(sql, &[tx.now.into(), tx.now.before(sign_in::FORGOTTEN_AFTER).into()])
     };
@@ -501,6 +507,8 @@ pub fn sweep(db: &Db, actor: &Actor) -> Result<()> {
         tx.run("DELETE FROM sessions WHERE expires_at <= $1", &[tx.now.into()])?;
         tx.run("DELETE FROM mailed_tokens WHERE expires_at <= $1", &[tx.now.into()])?;
         tx.run("DELETE FROM ended_tokens WHERE expires_at <= $1", &[tx.now.into()])?;
+        tx.run("DELETE FROM sign_in_places WHERE expires_at <= $1", &[tx.now.into()])?;
+        tx.run("DELETE FROM limit_counts WHERE ends_at <= $1", &[tx.now.into()])?;
         let forgotten = tx.now.before(sign_in::FORGOTTEN_AFTER);
         tx.run("DELETE FROM sign_in_failures WHERE next_at <= $1", &[forgotten.into()])?;
         Ok(())

@@ -37,8 +37,10 @@ pub struct Settings {
     pub random: Random,
     /// A member who was not seen for so long is inactive.
     pub inactive_after: Duration,
-    /// How many invitations an organization may send on one day (UTC); nothing for as many as it likes.
-    pub invitations_per_day: Option<i64>,
+    /// Whether the limits on how often hold: see [`crate::limits`].
+    pub limits: bool,
+    /// How many invitations an organization may send in 24 hours, where limits hold.
+    pub invitations_per_day: i64,
 }
 
 impl Default for Settings {
@@ -47,7 +49,8 @@ impl Default for Settings {
             clock: Clock::system(),
             random: Random::system(),
             inactive_after: Duration::from_secs(90 * 24 * 3600),
-            invitations_per_day: Some(500),
+            limits: true,
+            invitations_per_day: crate::limits::INVITATIONS_OF_ORGANIZATION.most,
         }
     }
 }
@@ -223,7 +226,8 @@ impl Db {
     }
 
     fn tx<'c>(&'c self, connection: Connection<'c>) -> Tx<'c> {
-        Tx { connection, now: self.0.settings.clock.now(), random: &self.0.settings.random }
+        let Settings { clock, random, limits, .. } = &self.0.settings;
+        Tx { connection, now: clock.now(), random, limits: *limits }
     }
 
     /// The moment since when one must have been seen not to be inactive.
@@ -231,7 +235,13 @@ impl Db {
         self.0.settings.clock.now().before(self.0.settings.inactive_after)
     }
 
-    pub(crate) fn invitations_per_day(&self) -> Option<i64> {
+    /// Whether the limits on how often hold.
+    #[must_use]
+    pub fn has_limits(&self) -> bool {
+        self.0.settings.limits
+    }
+
+    pub(crate) fn invitations_per_day(&self) -> i64 {
         self.0.settings.invitations_per_day
     }
 }
@@ -248,6 +258,8 @@ pub(crate) struct Tx<'c> {
     /// The time at which all of this transaction happens.
     pub(crate) now: Timestamp,
     pub(crate) random: &'c Random,
+    /// Whether the limits on how often hold.
+    pub(crate) limits: bool,
 }
 
 /// A transaction that may write; it can do all that a reading one can.
@@ -392,7 +404,10 @@ pub(crate) mod tests {
     pub(crate) fn on_new_database(test: impl Fn(&Db)) {
         static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let folder = std::env::temp_dir().join(format!("guildhall-domain-{}-{number}", std::process::id()));
+        // Where writing costs nothing, if the machine has such a place.
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let folder = parent.join(format!("guildhall-domain-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("there is room for a test");
         let db = Db::sqlite(&folder.join("test.db"), settings()).expect("a new database opens");
         test(&db);

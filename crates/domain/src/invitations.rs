@@ -9,16 +9,15 @@ use std::time::Duration;
 use crate::acting::write_as;
 use crate::activity::{self, About};
 use crate::authz::{Actor, Permission, Role, State, allows};
-use crate::clock::{Timestamp, sha256_hex};
+use crate::clock::sha256_hex;
 use crate::db::{Db, Row, Tx, WriteTx};
 use crate::error::{Conflict, Denied, Error, Missing, Result};
 use crate::id::{OrganizationId, UserId};
+use crate::limits::{self, Limit};
 use crate::memberships::{At, insert_or_activate, read_as, require, set_role, standing};
 use crate::outbox::{self, Kind, NewLetter, Secrets};
 use crate::text::Email;
 use crate::users::{self, User, UserKey};
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Whom to invite, to become what.
 #[derive(Clone, Debug)]
@@ -69,8 +68,8 @@ fn permission_to_invite(role: Role) -> Permission {
 /// same organization ends.
 ///
 /// # Errors
-/// [`Missing::Organization`], what [`crate::memberships::may`] refuses, [`Error::Limited`] where the organization invited too
-/// many today; [`Refusal::Member`].
+/// [`Missing::Organization`], what [`crate::memberships::may`] refuses, [`Error::Limited`] where the organization or the
+/// caller invited too many within a day; [`Refusal::Member`].
 pub fn create(
     db: &Db,
     actor: &Actor,
@@ -79,7 +78,8 @@ pub fn create(
     secrets: &Secrets,
 ) -> Result<Vec<Invited>, Refusal> {
     let permission = permission_to_invite(new.role);
-    let (at, secrets, limit) = (at.clone(), secrets.clone(), db.invitations_per_day());
+    let (at, secrets) = (at.clone(), secrets.clone());
+    let of_organization = Limit { most: db.invitations_per_day(), ..limits::INVITATIONS_OF_ORGANIZATION };
     let mut named = HashSet::new();
     new.emails.retain(|email| named.insert(email.key()));
     let made = write_as(db, actor, move |tx, actor| {
@@ -92,7 +92,11 @@ pub fn create(
                 }
             }
         }
-        count(tx, found.id, i64::try_from(new.emails.len()).unwrap_or(i64::MAX), limit)?;
+        let number = i64::try_from(new.emails.len()).unwrap_or(i64::MAX);
+        limits::take_many(tx, &of_organization, &found.id.0.to_string(), number)?;
+        if let Some(user) = actor.user_id() {
+            limits::take_many(tx, &limits::INVITATIONS_BY_USER, &user.0.to_string(), number)?;
+        }
         let inviter = match actor.user_id() {
             Some(user) => Some(users::get(tx, user)?),
             None => None,
@@ -116,24 +120,6 @@ fn is_member(tx: &Tx<'_>, organization: OrganizationId, email: &Email) -> Result
     match users::find(tx, &UserKey::Email(email.key()))? {
         Some(user) => Ok(standing(tx, organization, user.id)?.is_some()),
         None => Ok(false),
-    }
-}
-
-/// Counts invitations against the day's limit.
-fn count(tx: &WriteTx<'_>, organization: OrganizationId, more: i64, limit: Option<i64>) -> Result<()> {
-    let day_length = i64::try_from(DAY.as_micros()).unwrap_or(i64::MAX);
-    let day = tx.now.0.div_euclid(day_length);
-    let sent = tx.row(
-        "INSERT INTO invitation_counts (organization_id, day, sent) VALUES ($1, $2, $3)
-         ON CONFLICT (organization_id, day) DO UPDATE SET sent = invitation_counts.sent + $3 RETURNING sent",
-        &[organization.into(), day.into(), more.into()],
-        |row| row.int(),
-    )?;
-    match limit {
-        Some(limit) if sent.unwrap_or(0) > limit => {
-            Err(Error::Limited(Timestamp((day + 1).saturating_mul(day_length)).since(tx.now)))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -169,7 +155,7 @@ fn invite(
             expires_at.into(),
         ],
     )?;
-    if new.send {
+    if new.send && limits::has_room(tx, &limits::INVITATIONS_MAILED, &email.key())? {
         let kind = if new.role == Role::Member { Kind::InviteMember } else { Kind::InviteOwner };
         outbox::queue(
             tx,

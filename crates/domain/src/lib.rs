@@ -16,6 +16,7 @@ pub mod authz;
 mod acting;
 mod activity;
 pub mod keys;
+pub mod limits;
 pub mod outbox;
 
 pub mod users;

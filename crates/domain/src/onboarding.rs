@@ -124,7 +124,7 @@ fn with_right_password<T>(
     if before.confirmed_at.is_none() {
         return Ok(SignedIn::Unverified(Box::new(before)));
     }
-    sign_in::succeed(tx, &compared.throttle, *user)?;
+    sign_in::succeed(tx, &compared.tried, *user)?;
     let user = users::get(tx, *user)?;
     let actor = Actor::user(user.id, Scope::Write, Credential::None, true);
     then(&actor, user).map(SignedIn::Done)

@@ -8,6 +8,7 @@ use crate::credentials::{NewSession, Session, TOKEN_LASTS, derive_session, inser
 use crate::db::{Db, Row, Tx, WriteTx};
 use crate::error::{Conflict, Denied, Error, Missing, Result};
 use crate::id::{OrganizationId, Uid, UserId};
+use crate::limits;
 use crate::memberships::{
     self, At, Found, Joining, OrganizationKey, Visibility, found_columns, locate, require,
 };
@@ -218,7 +219,7 @@ pub struct Terms {
 ///
 /// # Errors
 /// [`Error::Unauthenticated`], [`Denied::Scope`], [`Denied::Role`] where the terms say so, [`Conflict::NameTaken`],
-/// [`Conflict::OwnNameTaken`].
+/// [`Conflict::OwnNameTaken`], [`Error::Limited`].
 pub fn create(db: &Db, actor: &Actor, new: NewOrganization, terms: Terms) -> Result<Organization> {
     let owner = actor.require_writer()?;
     write_as(db, actor, move |tx, actor| {
@@ -228,6 +229,7 @@ pub fn create(db: &Db, actor: &Actor, new: NewOrganization, terms: Terms) -> Res
         if terms.own_names_differ {
             refuse_own_name(tx, owner, &new.name, None)?;
         }
+        limits::take(tx, &limits::ORGANIZATIONS, &owner.0.to_string())?;
         insert(tx, actor, owner, &new)
     })
 }

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::db::{Db, Row, Tx, Value, WriteTx};
 use crate::error::{Conflict, Error, Missing, Result};
 use crate::id::{ShortId, Uid, UserId};
+use crate::limits;
 use crate::outbox::{self, Kind, NewLetter, Secrets};
 use crate::text::{Email, Name, PersonName, Username, made_of_id};
 
@@ -343,8 +344,12 @@ pub(crate) struct Link<'a> {
     pub(crate) organization: Option<&'a str>,
 }
 
-/// Makes a token that is good once for the link's purpose and queues the letter that carries it.
+/// Makes a token that is good once for the link's purpose and queues the letter that carries it; nothing where that
+/// address was sent too many of late.
 pub(crate) fn queue_link(tx: &WriteTx<'_>, user: &User, link: &Link<'_>, secrets: &Secrets) -> Result<()> {
+    if !has_room_for_link(tx, link.purpose, link.email)? {
+        return Ok(());
+    }
     let minted = secrets.mint(tx);
     let expires_at = tx.now.after(link.lasts);
     tx.run(
@@ -362,6 +367,13 @@ pub(crate) fn queue_link(tx: &WriteTx<'_>, user: &User, link: &Link<'_>, secrets
             expires_at: Some(expires_at),
         },
     )
+}
+
+/// Counts a letter with a link; whether it is to be sent. Asked too where no account has the address, so that this costs
+/// the same.
+pub(crate) fn has_room_for_link(tx: &WriteTx<'_>, purpose: &str, email: &str) -> Result<bool> {
+    let to = format!("{purpose}\0{}", email.to_ascii_lowercase());
+    limits::has_room(tx, &limits::LINKS_MAILED, &to)
 }
 
 /// What of one's own account is to change; what is not named stays.
@@ -412,8 +424,12 @@ fn ask_for_new_address(tx: &WriteTx<'_>, user: &User, email: &Email, secrets: &S
         return Ok(());
     }
     refuse_taken_email(tx, email, Some(user.id))?;
-    // The last address asked for is the one that can be confirmed.
-    tx.run("DELETE FROM mailed_tokens WHERE user_id = $1 AND purpose = 'change-address'", &[user.id.into()])?;
+    // The last address asked for is the one that can be confirmed; a link that went to it before stays good, as there may
+    // be no room for another letter.
+    tx.run(
+        "DELETE FROM mailed_tokens WHERE user_id = $1 AND purpose = 'change-address' AND email <> $2",
+        &[user.id.into(), email.as_str().into()],
+    )?;
     let link = Link {
         kind: Kind::ChangeAddress,
         purpose: "change-address",

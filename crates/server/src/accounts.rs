@@ -149,6 +149,10 @@ fn unreadable(fault: &Fault) -> Response {
         Fault::TooSlow => (StatusCode::REQUEST_TIMEOUT, "That took too long to arrive"),
         Fault::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "That was not sent as a form"),
         Fault::Broken | Fault::Syntax(_) => (StatusCode::BAD_REQUEST, "That could not be read"),
+        Fault::NoRoom => {
+            let page = told(StatusCode::SERVICE_UNAVAILABLE, "Not now", AGAIN);
+            return http::retry_after(page, Duration::from_secs(1));
+        }
     };
     told(status, title, AGAIN)
 }
@@ -208,6 +212,7 @@ mod tests {
             (Failed::from(Fault::TooLarge), 413),
             (Fault::TooSlow.into(), 408),
             (Fault::MediaType(String::new()).into(), 415),
+            (Fault::NoRoom.into(), 503),
             (Fault::Broken.into(), 400),
             (Fault::Syntax(String::new()).into(), 400),
             (Error::Limited(Duration::from_secs(61)).into(), 429),

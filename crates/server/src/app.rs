@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guildhall_domain::authz::Actor;
 use guildhall_domain::clock::Random;
 use guildhall_domain::credentials::password::Password;
 use guildhall_domain::credentials::sign_in::{self, Compared};
 use guildhall_domain::credentials::{Session, Wanted};
 use guildhall_domain::db::Db;
+use guildhall_domain::limits::{self, Limit};
 use guildhall_domain::onboarding::{self, SignedIn};
 use guildhall_domain::outbox::Secrets;
 use guildhall_domain::{Error, Result};
@@ -141,6 +143,33 @@ impl App {
         answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the database is gone".into())))
     }
 
+    /// Counts one for `key` before something that costs, or that may fail and is to count then too.
+    ///
+    /// # Errors
+    /// [`Error::Limited`] where it is one too many.
+    pub async fn admit(&self, limit: Limit, key: String) -> Result<()> {
+        if !self.db.has_limits() {
+            return Ok(());
+        }
+        self.write(move |db| limits::admit(db, limit, &key)).await
+    }
+
+    /// Counts a picture that `actor` sends in.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`]; [`Error::Limited`] where it is one too many.
+    pub async fn admit_picture(&self, actor: &Actor) -> Result<()> {
+        self.admit(limits::PICTURES, actor.require_user()?.0.to_string()).await
+    }
+
+    /// Counts a change of address that `actor` asks for.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`]; [`Error::Limited`] where it is one too many.
+    pub async fn admit_address_change(&self, actor: &Actor) -> Result<()> {
+        self.admit(limits::ADDRESS_CHANGES, actor.require_user()?.0.to_string()).await
+    }
+
     /// The hash of a new password, made where it holds nobody up.
     ///
     /// # Errors
@@ -166,7 +195,7 @@ impl App {
     /// # Errors
     /// [`Error::Limited`].
     pub async fn compare(&self, login: String, password: String, address: String) -> Result<Compared> {
-        let mut attempt = self.admit(&login, &address).await?;
+        let mut attempt = self.admit_sign_in(&login, &address).await?;
         let lane = loop {
             let lane = enter_lane().await?;
             // Tries side by side may have failed while one that nothing slowed down waited for its turn. One that has its
@@ -176,7 +205,7 @@ impl App {
             }
             // The lane is for hashing: pauses are waited for outside.
             drop(lane);
-            attempt = self.admit(&login, &address).await?;
+            attempt = self.admit_sign_in(&login, &address).await?;
         };
         in_lane(lane, move || attempt.compare(&password)).await
     }
@@ -187,7 +216,7 @@ impl App {
     }
 
     /// Lets the pause pass that failures of late ask for.
-    async fn admit(&self, login: &str, address: &str) -> Result<sign_in::Attempt> {
+    async fn admit_sign_in(&self, login: &str, address: &str) -> Result<sign_in::Attempt> {
         if let Some(attempt) = self.look(login, address).await? {
             return Ok(attempt);
         }

@@ -18,6 +18,7 @@ use reqwest::Url;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::client::Proxies;
 use crate::issuers::IssuerConfig;
 use crate::listen::Limits;
 use crate::mail::{check_from, one_line};
@@ -106,7 +107,7 @@ const OPTIONS: [&str; 9] =
     ["data", "database", "listen", "public-url", "mail", "media", "metrics-listen", "log", "limits"];
 
 /// The keys that have none: `GUILDHALL_` and the key in the environment, and the file.
-const FURTHER: [&str; 14] = [
+const FURTHER: [&str; 16] = [
     "secret",
     "database_connections",
     "mail_from",
@@ -116,7 +117,9 @@ const FURTHER: [&str; 14] = [
     "token_audience",
     "inactive_after_days",
     "invitations_per_day",
+    "trusted_proxies",
     "connections",
+    "connections_per_address",
     "header_timeout_seconds",
     "body_timeout_seconds",
     "keep_alive_timeout_seconds",
@@ -154,8 +157,12 @@ pub struct Config {
     pub connections: Limits,
     /// A member who was not seen for so long is inactive.
     pub inactive_after: Duration,
-    /// How many invitations an organization may send a day; nothing where `limits` is `off`.
-    pub invitations_per_day: Option<i64>,
+    /// Whether the limits on how often hold.
+    pub limits: bool,
+    /// How many invitations an organization may send a day, where they do.
+    pub invitations_per_day: i64,
+    /// Who is believed about whom they speak for.
+    pub trusted_proxies: Proxies,
     /// Where a person goes on after a page has done its work.
     pub return_to: Option<String>,
     /// Origins whose pages may call this server from a browser.
@@ -219,7 +226,6 @@ impl Config {
         let data = layers.parsed("data", filled)?.map_or_else(|| PathBuf::from(data), PathBuf::from);
         let database = layers.parsed("database", database)?;
         let in_data = |name: &str| format!("dir:{}", data.join(name).display());
-        let limits = layers.parsed("limits", on_or_off)?.unwrap_or(true);
         let invitations = layers.number("invitations_per_day", 0..=1_000_000_000)?.unwrap_or(500);
         let names = layers.names()?;
         let database_connections = layers.number("database_connections", 1..=1000)?;
@@ -239,9 +245,11 @@ impl Config {
             inactive_after: Duration::from_secs(
                 DAY * layers.number("inactive_after_days", 1..=36_500)?.unwrap_or(90),
             ),
-            invitations_per_day: limits.then(|| i64::try_from(invitations).unwrap_or(i64::MAX)),
+            limits: layers.parsed("limits", on_or_off)?.unwrap_or(true),
+            invitations_per_day: i64::try_from(invitations).unwrap_or(i64::MAX),
+            trusted_proxies: layers.trusted_proxies()?,
             return_to: layers.parsed("return_to", web_address_as_given)?,
-            cors_origins: layers.cors_origins()?,
+            cors_origins: layers.list("cors_origins", origin)?,
             issuers: layers.issuers(&names)?,
             oauth_clients: layers.oauth_clients()?,
             names,
@@ -349,10 +357,13 @@ impl<'a> Layers<'a> {
         let seconds = |key, usual| -> Result<Duration, Fault> {
             Ok(self.number(key, 1..=DAY)?.map_or(usual, Duration::from_secs))
         };
-        let connections = self.number("connections", 1..=1_000_000)?;
+        let most = |key, usual| -> Result<usize, Fault> {
+            let most = self.number(key, 1..=1_000_000)?;
+            Ok(most.map_or(usual, |most| usize::try_from(most).unwrap_or(usize::MAX)))
+        };
         Ok(Limits {
-            connections: connections
-                .map_or(usual.connections, |most| usize::try_from(most).unwrap_or(usize::MAX)),
+            connections: most("connections", usual.connections)?,
+            connections_per_address: most("connections_per_address", usual.connections_per_address)?,
             header: seconds("header_timeout_seconds", usual.header)?,
             body_idle: seconds("body_timeout_seconds", usual.body_idle)?,
             keep_alive_idle: seconds("keep_alive_timeout_seconds", usual.keep_alive_idle)?,
@@ -369,26 +380,25 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// A list in the file, text with commas in the environment.
-    fn cors_origins(&self) -> Result<Vec<String>, Fault> {
-        let key = "cors_origins";
-        let is_overridden = (self.environment)("GUILDHALL_CORS_ORIGINS").is_some_and(|text| !text.is_empty());
-        let (origins, source) = match (self.file.get(key), is_overridden) {
+    /// A list in the file, text with commas in the environment; empty where it is nowhere.
+    fn list<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Fault> {
+        let variable = format!("GUILDHALL_{}", key.to_ascii_uppercase());
+        let is_overridden = (self.environment)(&variable).is_some_and(|text| !text.is_empty());
+        let (elements, source) = match (self.file.get(key), is_overridden) {
             (Some(Value::Array(_)), false) => (self.table::<Vec<String>>(key)?, self.file_name.clone()),
             _ => match self.given(key)? {
                 Some(Given { text, source, .. }) => {
-                    (text.split(',').map(|origin| origin.trim().to_owned()).collect(), source)
+                    (text.split(',').map(|element| element.trim().to_owned()).collect(), source)
                 }
                 None => return Ok(Vec::new()),
             },
         };
-        match origins.iter().find(|origin| !is_origin(origin)) {
-            Some(origin) => Err(Fault::new(
-                key,
-                format_args!("{origin:?} is not an origin such as https://app.example.org (from {source})"),
-            )),
-            None => Ok(origins),
-        }
+        let refuse = |why| Fault::new(key, format_args!("{why} (from {source})"));
+        elements.iter().map(|element| parse(element).map_err(refuse)).collect()
+    }
+
+    fn trusted_proxies(&self) -> Result<Proxies, Fault> {
+        self.list("trusted_proxies", str::parse).map(Proxies::new)
     }
 
     fn issuers(&self, names: &Names) -> Result<Vec<IssuerConfig>, Fault> {
@@ -502,9 +512,14 @@ fn web_address_as_given(text: &str) -> Result<String, String> {
     }
 }
 
-fn is_origin(text: &str) -> bool {
-    web_address_as_given(text).is_ok()
-        && Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text)
+fn origin(text: &str) -> Result<String, String> {
+    let is_origin = web_address_as_given(text).is_ok()
+        && Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == text);
+    if is_origin {
+        Ok(text.into())
+    } else {
+        Err(format!("{text:?} is not an origin such as https://app.example.org"))
+    }
 }
 
 fn sender(text: &str) -> Result<String, String> {

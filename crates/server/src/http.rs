@@ -6,24 +6,25 @@ use std::marker::PhantomData;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use guildhall_domain::clock::Timestamp;
 use guildhall_domain::db::Db;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
+use crate::client::{Client, Network};
 use crate::dialects::Dialect;
-use crate::listen::{Peer, is_body_timeout};
+
+mod body;
+mod keys;
+
+pub use body::{BODIES_MAX, read_body};
 
 /// The most bytes of a JSON or form body.
 pub const BODY_MAX: usize = 1024 * 1024;
-
-/// How long a whole body may take to come: 11 MiB at 1 Mbit/s take 90 seconds.
-const BODY_WITHIN: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// Why a body could not be read or understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +33,13 @@ pub enum Fault {
     TooLarge,
     /// It did not come in time: 408.
     TooSlow,
+    /// All bodies together have no room for it now: 503, worth another try in a second.
+    NoRoom,
     /// The connection broke, or its framing is wrong: 400.
     Broken,
     /// Its content type is none that is taken here: 415. The one that was named, or nothing.
     MediaType(String),
-    /// It is no JSON: 400. What is wrong, in words.
+    /// It is no JSON, or an object in it names a key twice: 400. What is wrong, in words.
     Syntax(String),
 }
 
@@ -55,27 +58,6 @@ impl<D: Dialect> FromRequest<App> for Payload<D> {
         let content_type = content_type(request.headers());
         let bytes = read_body(request.into_body(), BODY_MAX).await?;
         Ok(Self { content_type, bytes, dialect: PhantomData })
-    }
-}
-
-/// The whole body, where it has at most `most` bytes.
-///
-/// # Errors
-/// [`Fault::TooLarge`], [`Fault::TooSlow`], [`Fault::Broken`].
-pub async fn read_body(body: Body, most: usize) -> Result<Bytes, Fault> {
-    // However steadily it drips, a body does not hold its place for ever.
-    let collected = tokio::time::timeout(BODY_WITHIN, Limited::new(body, most).collect());
-    match collected.await.map_err(|_| Fault::TooSlow)? {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) => {
-            if error.is::<LengthLimitError>() {
-                return Err(Fault::TooLarge);
-            }
-            if is_body_timeout(error.as_ref()) {
-                return Err(Fault::TooSlow);
-            }
-            Err(Fault::Broken)
-        }
     }
 }
 
@@ -108,12 +90,15 @@ impl<D> Payload<D> {
     /// The JSON in it.
     ///
     /// # Errors
-    /// [`Fault::MediaType`] where it was not sent as JSON, [`Fault::Syntax`] where it is none of that shape.
+    /// [`Fault::MediaType`] where it was not sent as JSON, [`Fault::Syntax`] where it is none of that shape, or
+    /// names a key twice.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         if !self.is_json() {
             return Err(Fault::MediaType(self.content_type.clone()));
         }
-        serde_json::from_slice(&self.bytes).map_err(|error| Fault::Syntax(error.to_string()))
+        let read = serde_json::from_slice(&self.bytes);
+        let read = read.and_then(|value| keys::refuse_repeated(&self.bytes).map(|()| value));
+        read.map_err(|error| Fault::Syntax(error.to_string()))
     }
 
     /// The pairs of a form, in their order.
@@ -186,23 +171,32 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     }
 }
 
-/// The address that the connection comes from, as failures to sign in are counted by: of IPv6 the first 64 bits, which
-/// are one customer's.
+/// Where the request comes from, as what has a limit is counted by: see [`Network`]. Empty inside the program.
 pub struct Address(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Address {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let ip = parts.extensions.get::<Peer>().map(|Peer(address)| address.ip().to_canonical());
-        Ok(Self(match ip {
-            Some(std::net::IpAddr::V6(ip)) => {
-                let [a, b, c, d, ..] = ip.segments();
-                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-            }
-            Some(ip) => ip.to_string(),
-            None => String::new(),
-        }))
+        let client = parts.extensions.get::<Client>();
+        Ok(Self(client.map(|Client(ip)| Network::of(*ip).to_string()).unwrap_or_default()))
+    }
+}
+
+/// Tells a browser what holds for every answer: it guesses no types, and, unless the answer says otherwise, nothing here is
+/// a page to run or to frame, or to be kept.
+pub fn guard(headers: &mut HeaderMap) {
+    const UNLESS_SAID: [(HeaderName, HeaderValue); 3] = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+        ),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in UNLESS_SAID {
+        headers.entry(name).or_insert(value);
     }
 }
 

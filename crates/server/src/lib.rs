@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod app;
 pub mod auth;
+pub mod client;
 pub mod commands;
 pub mod config;
 pub mod dialects;

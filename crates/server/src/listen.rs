@@ -8,13 +8,14 @@
 //! Beyond the cap new connections wait in the kernel's queue and are served in their order: their peers see a slow
 //! first answer, and a refusal or their own timeout once that queue is full too. Closing them at once would give each
 //! free place to whoever tries again the fastest, which is the attacker; so everybody waits for what the limits end.
-//! A cap per address is left to the proxy in front, behind which all peers have one address.
+//! So that one client cannot be everybody, each may have [`Limits::connections_per_address`]; what it opens beyond that
+//! is closed at once. Proxies that are configured are believed about whom they speak for, and have no such limit.
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,8 +23,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::service::service_fn;
 use hyper::{Request, Version};
@@ -32,11 +33,16 @@ use hyper_util::server::conn::auto;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::Service;
 
+use self::body::{Answer, InFlight, request_body};
+use self::crowd::{Crowd, Member};
 use self::deadlines::{Activity, Deadlines, Verdict};
+use crate::client::{Client, Proxies};
 
+mod body;
+mod crowd;
 mod deadlines;
 
 /// Bytes of a request's header, the first line included; an HTTP/1.1 header has at most 100 fields besides (hyper's
@@ -52,7 +58,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long accepting rests when the process or the machine has no file descriptor or memory to spare.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a full house is logged, at most.
+/// How often a full house, or a client that fills its part of it, is logged, at most.
 const FULL_EVERY: Duration = Duration::from_secs(60);
 
 /// What a peer may hold, and how long.
@@ -60,6 +66,8 @@ const FULL_EVERY: Duration = Duration::from_secs(60);
 pub struct Limits {
     /// Open connections at once, at least 1.
     pub connections: usize,
+    /// Of these, those of one client ([`crate::client::Network`]) that is no trusted proxy, at least 1.
+    pub connections_per_address: usize,
     /// For a request's whole header, from its first byte; the first one of a connection counts from the accept.
     ///
     /// On HTTP/2 this bounds the preface and the first request. What comes later cannot be told from other frames, and
@@ -81,6 +89,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            connections_per_address: 1_000,
             header: Duration::from_secs(10),
             body_idle: Duration::from_secs(30),
             keep_alive_idle: Duration::from_secs(75),
@@ -90,11 +99,10 @@ impl Default for Limits {
     }
 }
 
-/// The other end of the connection a request came by: in the extensions of every request.
-///
-/// Behind a proxy this is the proxy.
+/// In the extensions of an HTTP/1.1 request that does not name its host, or names more than one: servers on its way may
+/// have taken it for different requests, so it is to be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
+pub struct Malformed;
 
 /// No byte of the request's body came for [`Limits::body_idle`].
 ///
@@ -123,20 +131,27 @@ pub fn is_body_timeout(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// A listening socket, and the gauge that shows how many of its connections are open.
+/// A listening socket, the gauge that shows how many of its connections are open, and the proxies in front of it.
 ///
-/// A plain [`TcpListener`] becomes one whose gauge nobody sees.
+/// A plain [`TcpListener`] becomes one whose gauge nobody sees, with no proxies.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     open: Gauge,
+    proxies: Proxies,
 }
 
 impl Listener {
     /// `socket`, whose open connections `open` counts.
     #[must_use]
     pub fn counted(socket: TcpListener, open: Gauge) -> Self {
-        Self { socket, open }
+        Self { socket, open, proxies: Proxies::default() }
+    }
+
+    /// The same, where `proxies` are believed about whom they speak for.
+    #[must_use]
+    pub fn behind(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
     }
 }
 
@@ -159,28 +174,37 @@ pub async fn serve(
     limits: Limits,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let Listener { socket, open } = listener.into();
+    let Listener { socket, open, proxies } = listener.into();
     tracing::debug!(address = %socket.local_addr()?, "accepting connections");
     let (stopping, stopped) = watch::channel(false);
     let places = u32::try_from(limits.connections).unwrap_or(u32::MAX).max(1);
-    let mut house =
-        House { places: Arc::new(Semaphore::new(places as usize)), full_logged: None, accept_failing: false };
+    let mut house = House {
+        places: Arc::new(Semaphore::new(places as usize)),
+        crowd: Crowd::default(),
+        proxies,
+        per_address: limits.connections_per_address,
+        full_logged: None,
+        crowded_logged: None,
+        accept_failing: false,
+    };
     let protocols = Arc::new(protocols(&limits));
     // With its state in place a router is ready once for all, not again at every request.
     let router = router.with_state(());
 
     let mut stop = pin!(stop);
     loop {
-        let (stream, peer, place) = tokio::select! {
+        let Guest { stream, peer, is_proxy, place, member } = tokio::select! {
             biased;
             () = &mut stop => break,
             next = house.next(&socket) => next,
         };
         let connection = Connection {
             activity: Arc::default(),
-            peer: Peer(peer),
+            peer,
+            proxies: is_proxy.then(|| house.proxies.clone()),
             limits,
             _place: place,
+            _member: member,
             _counted: Counted::one(&open),
         };
         tokio::spawn(connection.run(stream, router.clone(), protocols.clone(), stopped.clone()));
@@ -214,21 +238,41 @@ fn protocols(limits: &Limits) -> auto::Builder<TokioExecutor> {
 /// The places there are, and what was last logged about taking them.
 struct House {
     places: Arc<Semaphore>,
+    crowd: Crowd,
+    proxies: Proxies,
+    per_address: usize,
     full_logged: Option<Instant>,
+    crowded_logged: Option<Instant>,
     accept_failing: bool,
+}
+
+/// A connection that was let in.
+struct Guest {
+    stream: TcpStream,
+    peer: IpAddr,
+    is_proxy: bool,
+    place: OwnedSemaphorePermit,
+    member: Option<Member>,
 }
 
 impl House {
     /// The next connection, as soon as there is a place for it.
-    async fn next(&mut self, socket: &TcpListener) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    async fn next(&mut self, socket: &TcpListener) -> Guest {
         let place = self.place().await;
         loop {
             match socket.accept().await {
                 Ok((stream, peer)) => {
                     self.accept_failing = false;
+                    let peer = peer.ip().to_canonical();
+                    let is_proxy = self.proxies.has(peer);
+                    let member = if is_proxy { None } else { self.crowd.enter(peer, self.per_address) };
+                    if member.is_none() && !is_proxy {
+                        self.tell_crowded(peer);
+                        continue;
+                    }
                     // Where this fails the connection is gone, as its first read will tell.
                     let _ = stream.set_nodelay(true);
-                    return (stream, peer, place);
+                    return Guest { stream, peer, is_proxy, place, member };
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -246,13 +290,27 @@ impl House {
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return place;
         }
-        let now = Instant::now();
-        if self.full_logged.is_none_or(|last| now.duration_since(last) >= FULL_EVERY) {
+        if is_due(&mut self.full_logged) {
             tracing::warn!("all connections are taken; new ones wait");
-            self.full_logged = Some(now);
         }
         self.places.clone().acquire_owned().await.expect("nobody closes this semaphore")
     }
+
+    fn tell_crowded(&mut self, client: IpAddr) {
+        if is_due(&mut self.crowded_logged) {
+            tracing::warn!(%client, "a client has all connections that one may have; further ones are closed");
+        }
+    }
+}
+
+/// Whether what was logged `last` is to be logged again, which is taken for done.
+fn is_due(last: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    let is_due = last.is_none_or(|last| now.duration_since(last) >= FULL_EVERY);
+    if is_due {
+        *last = Some(now);
+    }
+    is_due
 }
 
 /// Whether `error` of an accept says only that the connection was gone before it was taken.
@@ -280,9 +338,12 @@ impl Drop for Counted {
 /// One connection, with what it holds while it is open.
 struct Connection {
     activity: Arc<Activity>,
-    peer: Peer,
+    peer: IpAddr,
+    /// Where the other end is one of them.
+    proxies: Option<Proxies>,
     limits: Limits,
     _place: OwnedSemaphorePermit,
+    _member: Option<Member>,
     _counted: Counted,
 }
 
@@ -295,13 +356,26 @@ impl Connection {
         protocols: Arc<auto::Builder<TokioExecutor>>,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let (activity, peer, body_idle) = (&self.activity, self.peer, self.limits.body_idle);
+        let (activity, proxies, body_idle) = (&self.activity, &self.proxies, self.limits.body_idle);
+        let peer = Client(self.peer);
         let service = service_fn(move |request: Request<Incoming>| {
             let in_flight = InFlight::begin(activity, request.version());
             let mut request = request.map(|body| request_body(body, body_idle));
-            request.extensions_mut().insert(peer);
+            let client = proxies.as_ref().map_or(peer, |proxies| proxies.client(peer.0, request.headers()));
+            request.extensions_mut().insert(client);
+            let is_malformed = is_malformed(&request);
+            if is_malformed {
+                request.extensions_mut().insert(Malformed);
+            }
+            let is_last = is_malformed || is_in_chunks(&request);
             let answer = router.clone().call(request);
-            async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer { body, in_flight, handed: false })) }
+            async move {
+                let mut answer = answer.await?.map(|body| Answer::new(body, in_flight));
+                if is_last {
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         let io = Io { stream: TokioIo::new(stream), activity: self.activity.clone() };
         let mut connection = pin!(protocols.serve_connection(io, service));
@@ -339,6 +413,19 @@ impl Connection {
         })
         .await;
     }
+}
+
+/// Whether nobody can say for sure which host an HTTP/1.1 request is for. HTTP/2 names it in another place.
+fn is_malformed<B>(request: &Request<B>) -> bool {
+    let hosts = || request.headers().get_all(header::HOST).iter().take(2).count();
+    request.version() == Version::HTTP_11 && hosts() != 1
+}
+
+/// Whether the body of an HTTP/1.1 request comes in chunks. Such a request is the last of its connection: where it names a
+/// length too, which hyper drops, a server on its way may have gone by that, and taken for its body what here would be the
+/// next request.
+fn is_in_chunks<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_11 && request.headers().contains_key(header::TRANSFER_ENCODING)
 }
 
 /// The socket, which tells what moves on it.
@@ -399,132 +486,5 @@ impl Write for Io {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A request that has begun and whose answer has not ended.
-struct InFlight(Arc<Activity>);
-
-impl InFlight {
-    fn begin(activity: &Arc<Activity>, version: Version) -> Self {
-        activity.in_flight.fetch_add(1, Ordering::Relaxed);
-        activity.events.fetch_add(1, Ordering::Relaxed);
-        if version == Version::HTTP_2 {
-            activity.multiplexed.store(true, Ordering::Relaxed);
-        }
-        Self(activity.clone())
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.events.fetch_add(1, Ordering::Relaxed);
-        self.0.in_flight.fetch_sub(1, Ordering::Release);
-    }
-}
-
-/// An answer's body, which keeps its request in flight until it has ended or was given up.
-struct Answer {
-    body: Body,
-    in_flight: InFlight,
-    /// Counted in [`Activity::handed`].
-    handed: bool,
-}
-
-impl Answer {
-    fn set_handed(&mut self, handed: bool) {
-        if self.handed == handed {
-            return;
-        }
-        self.handed = handed;
-        let count = &self.in_flight.0.handed;
-        if handed {
-            count.fetch_add(1, Ordering::Relaxed);
-        } else {
-            count.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let result = Pin::new(&mut self.body).poll_frame(cx);
-        let more = matches!(result, Poll::Ready(Some(Ok(_)))) && !self.body.is_end_stream();
-        self.set_handed(more);
-        if more {
-            self.in_flight.0.events.fetch_add(1, Ordering::Relaxed);
-        }
-        result
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.set_handed(false);
-    }
-}
-
-/// `body` as handlers get it. One that is empty from the start, as most are, costs no allocation.
-fn request_body(body: Incoming, idle: Duration) -> Body {
-    if body.is_end_stream() {
-        return Body::empty();
-    }
-    Body::new(RequestBody { body, idle, end: None, timer: None })
-}
-
-/// A request's body, which ends in [`BodyTimeout`] when nothing more of it comes.
-struct RequestBody {
-    body: Incoming,
-    idle: Duration,
-    /// When the wait that goes on is over.
-    end: Option<Instant>,
-    /// Made at the first wait; armed for the end of one that may be over already, and looked at when it fires.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl HttpBody for RequestBody {
-    type Data = Bytes;
-    type Error = Box<dyn Error + Send + Sync>;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Box<dyn Error + Send + Sync>>>> {
-        let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.end = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
-        }
-        let end = *this.end.get_or_insert_with(|| Instant::now() + this.idle);
-        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        while timer.as_mut().poll(cx).is_ready() {
-            if timer.deadline() >= end {
-                return Poll::Ready(Some(Err(BodyTimeout.into())));
-            }
-            timer.as_mut().reset(end);
-        }
-        Poll::Pending
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -320,7 +320,7 @@ async fn show(
 /// it never changes.
 const FIXED: [(HeaderName, &str); 4] = [
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
+    (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
     (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
     (CACHE_CONTROL, "public, max-age=31536000, immutable"),
 ];

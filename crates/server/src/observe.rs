@@ -1,7 +1,7 @@
 //! What can be seen of the running server: its log, its metrics, and the id that ties an answer to its log line.
 //!
 //! One line per request, one per failure, at the place where it is handled. What a line shows of a request is the
-//! pattern of its route, never its path, query or headers: those can carry tokens.
+//! pattern of its route and the address it comes from, never its path, query or headers: those can carry tokens.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -35,8 +35,11 @@ use tower::{Service, service_fn};
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 
-use crate::http::Cause;
+use crate::client::Client;
+use crate::http::{self, Cause};
 use crate::listen::{self, Limits};
+
+mod json;
 
 /// The header that carries a [`RequestId`].
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -87,11 +90,7 @@ pub fn init(filter: &str, terminal: bool) -> Result<Guard, String> {
 
 fn subscriber(filter: EnvFilter, terminal: bool, sink: Arc<Sink>) -> Box<dyn Subscriber + Send + Sync> {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(sink).with_ansi(terminal);
-    if terminal {
-        Box::new(lines.finish())
-    } else {
-        Box::new(lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
-    }
+    if terminal { Box::new(lines.finish()) } else { Box::new(lines.event_format(json::Lines).finish()) }
 }
 
 /// Logs each panic once, with the request it happened in.
@@ -278,6 +277,7 @@ struct Seen {
     id: RequestId,
     method: &'static str,
     route: Option<MatchedPath>,
+    client: Option<Client>,
     begun: Instant,
 }
 
@@ -286,8 +286,9 @@ impl Seen {
         let id = RequestId::new(&observer.random);
         let method = method_name(request.method());
         let route = request.extensions().get::<MatchedPath>().cloned();
+        let client = request.extensions().get::<Client>().copied();
         request.extensions_mut().insert(id);
-        Self { observer, id, method, route, begun: Instant::now() }
+        Self { observer, id, method, route, client, begun: Instant::now() }
     }
 
     fn done(self, mut answer: Response) -> Response {
@@ -305,6 +306,7 @@ impl Seen {
             method = self.method,
             route,
             status = status.as_u16(),
+            client = self.client.map(|Client(address)| tracing::field::display(address)),
             duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
             "request"
         );
@@ -339,6 +341,7 @@ fn internal_error() -> Response {
     let mut answer = Response::new(Body::from(r#"{"error":"internal error"}"#));
     *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    http::guard(answer.headers_mut());
     answer
 }
 

@@ -13,6 +13,7 @@ use crate::accounts;
 use crate::app::App;
 use crate::dialects::{Dialect, Routes, bit, buildog, cadasta, pm415, stormz};
 use crate::http;
+use crate::listen::Malformed;
 use crate::media;
 
 /// The routes of each dialect, under its name.
@@ -42,15 +43,17 @@ pub fn router(app: &App) -> Router {
         .fallback(unknown_path)
         .with_state(app.clone());
     let all = faces.merge(media::routes(app.media.clone()));
-    let origins: std::sync::Arc<[String]> = app.cors_origins.clone().into();
-    all.layer(layer_fn(move |route: Route| finish(route, origins.clone())))
+    let (origins, is_https): (std::sync::Arc<[String]>, _) =
+        (app.cors_origins.clone().into(), app.is_https());
+    all.layer(layer_fn(move |route: Route| finish(route, origins.clone(), is_https)))
 }
 
-/// What holds for every answer, whoever gives it: browsers guess no types, nothing signed-in is kept by caches, pages of
-/// the configured origins may read it.
+/// What holds for every answer, whoever gives it: see [`http::guard`]; pages of the configured origins may read it; a
+/// server that is reached by https is reached by that alone.
 fn finish(
     route: Route,
     origins: std::sync::Arc<[String]>,
+    is_https: bool,
 ) -> impl Service<Request, Response = Response, Error = std::convert::Infallible, Future: Send> + Clone + Send + Sync
 {
     service_fn(move |request: Request| {
@@ -60,14 +63,17 @@ fn finish(
             && request.method() == Method::OPTIONS
             && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         async move {
-            let mut answer = if is_preflight { preflight() } else { route.call(request).await? };
+            let mut answer = if request.extensions().get::<Malformed>().is_some() {
+                malformed()
+            } else if is_preflight {
+                preflight()
+            } else {
+                route.call(request).await?
+            };
             let headers = answer.headers_mut();
-            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            for (name, value) in UNLESS_SAID {
-                headers.entry(name).or_insert(value);
-            }
-            if !headers.contains_key(header::CACHE_CONTROL) {
-                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            http::guard(headers);
+            if is_https {
+                headers.insert(header::STRICT_TRANSPORT_SECURITY, A_YEAR);
             }
             if let Some(origin) = origin {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -80,11 +86,11 @@ fn finish(
     })
 }
 
-/// What every answer tells a browser that does not tell something else: nothing here is a page to run or to frame.
-const UNLESS_SAID: [(HeaderName, HeaderValue); 2] = [
-    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-];
+/// How long a browser remembers to come by https. Other names below this one are not ours to speak for.
+const A_YEAR: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// The methods that any path knows.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 
 /// What a page's script may read of an answer besides what any may.
 const EXPOSED: HeaderValue = HeaderValue::from_static("Link, Location, Retry-After, X-Request-Id");
@@ -96,7 +102,7 @@ fn allowed_origin(request: &Request, origins: &[String]) -> Option<HeaderValue> 
 
 fn preflight() -> Response {
     const ALLOWED: [(HeaderName, HeaderValue); 3] = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE")),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, METHODS),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static("Authorization, Content-Type, X-CSRF-TOKEN"),
@@ -131,12 +137,21 @@ async fn jwks(State(app): State<App>) -> Response {
     answer
 }
 
+/// The answer to a request that no server may guess the meaning of.
+fn malformed() -> Response {
+    http::json(StatusCode::BAD_REQUEST, &json!({"error": "Bad request"}))
+}
+
 async fn wrong_method() -> Response {
     http::json(StatusCode::METHOD_NOT_ALLOWED, &json!({"error": "Method not allowed"}))
 }
 
 /// The answer to a path that nobody serves, in the words of the dialect below whose paths it lies.
-async fn unknown_path(uri: Uri) -> Response {
+async fn unknown_path(method: Method, uri: Uri) -> Response {
+    // Of these no path knows any: one asks for what was sent to be repeated, the other for a way through.
+    if [Method::TRACE, Method::CONNECT].contains(&method) {
+        return ([(header::ALLOW, METHODS)], wrong_method().await).into_response();
+    }
     let path = format!("/{}", uri.path().trim_start_matches('/'));
     let below =
         |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

@@ -1,5 +1,9 @@
 //! Signing in by password: the same cost whether the account exists or not, slower after five failures in a row.
 //!
+//! Beyond that slowing, which is of one account from one address, failures are limited for an account from everywhere and
+//! for an address with every account. So that nobody is locked out by what others try elsewhere, an account stays open to
+//! the addresses that it signed in from of late, and a password chosen by mail opens it to all.
+//!
 //! In three steps, because the middle one is slow: [`look`] and [`admit`] say when the password may be compared, [`Attempt::compare`]
 //! does so outside any transaction, and [`crate::onboarding::sign_in`] writes down what came of it.
 
@@ -12,6 +16,7 @@ use crate::credentials::password::{NOBODYS, Password};
 use crate::db::{Db, Tx, WriteTx};
 use crate::error::{Error, Result};
 use crate::id::UserId;
+use crate::limits;
 use crate::users::{self, UserKey};
 
 /// Failures in a row, for one account from one address, that cost nothing.
@@ -25,13 +30,26 @@ const WAITED_FOR: Duration = Duration::from_secs(4);
 /// Failures are forgotten when so much time went by without one.
 pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 
+/// For so long an address is remembered that the account signed in from.
+const REMEMBERED_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// What failures are counted by.
+#[derive(Clone, Debug)]
+pub(crate) struct Tried {
+    /// The account from the address, hashed.
+    pair: String,
+    /// The account, or the name that none has.
+    account: String,
+    address: String,
+}
+
 /// A sign-in that may go on.
 #[derive(Debug)]
 pub struct Attempt {
     /// How long the caller lets pass before [`Attempt::compare`]: until the moment that is kept for it. Nothing where failures
     /// of late slow nobody down, and no moment is kept.
     pub wait: Option<Duration>,
-    throttle: String,
+    tried: Tried,
     user: Option<UserId>,
     hash: Option<String>,
 }
@@ -39,7 +57,7 @@ pub struct Attempt {
 /// What came of comparing.
 #[derive(Clone, Debug)]
 pub struct Compared {
-    pub(crate) throttle: String,
+    pub(crate) tried: Tried,
     /// The account that was tried, where there is one.
     pub(crate) user: Option<UserId>,
     /// The account whose password it is, and the hash that it matched.
@@ -59,7 +77,7 @@ impl Attempt {
             (Some(user), Some(hash)) if matches && fits => Some((user, hash)),
             _ => None,
         };
-        Compared { throttle: self.throttle, user: self.user, right }
+        Compared { tried: self.tried, user: self.user, right }
     }
 }
 
@@ -67,11 +85,11 @@ impl Attempt {
 /// of late, and [`admit`] is to be asked.
 ///
 /// # Errors
-/// Where the database cannot be used.
+/// [`Error::Limited`] where too many tries failed for the account from everywhere, or from the address with any.
 pub fn look(db: &Db, login: &str, address: &str) -> Result<Option<Attempt>> {
     db.read(|tx| {
         let attempt = attempt(tx, login, address)?;
-        let failures = failures(tx, &attempt.throttle)?;
+        let failures = failures(tx, &attempt.tried.pair)?;
         Ok(failures.is_none_or(|(count, _)| count < FREE_FAILURES).then_some(attempt))
     })
 }
@@ -84,7 +102,7 @@ pub fn admit(db: &Db, login: &str, address: &str) -> Result<Attempt> {
     let (login, address) = (login.to_owned(), address.to_owned());
     db.write(move |tx| {
         let attempt = attempt(tx, &login, &address)?;
-        let wait = reserve(tx, &attempt.throttle)?;
+        let wait = reserve(tx, &attempt.tried.pair)?;
         Ok(Attempt { wait, ..attempt })
     })
 }
@@ -96,20 +114,37 @@ fn attempt(tx: &Tx<'_>, login: &str, address: &str) -> Result<Attempt> {
         None => None,
     };
     let account = match &found {
-        Some(user) => format!("user {}", user.id.0),
+        Some(user) => account_key(user.id),
         None => format!("login {}", login.trim().to_ascii_lowercase()),
     };
-    let throttle = sha256_hex(&format!("{account}\0{address}"));
-    Ok(Attempt { wait: None, throttle, user: found.map(|user| user.id), hash })
+    let pair = sha256_hex(&format!("{account}\0{address}"));
+    let tried = Tried { pair, account, address: address.to_owned() };
+    refuse_flood(tx, &tried)?;
+    Ok(Attempt { wait: None, tried, user: found.map(|user| user.id), hash })
+}
+
+fn account_key(user: UserId) -> String {
+    format!("user {}", user.0)
+}
+
+/// # Errors
+/// [`Error::Limited`] where too many tries failed from the address; for the account too, unless it is at home there.
+fn refuse_flood(tx: &Tx<'_>, tried: &Tried) -> Result<()> {
+    limits::refuse_full(tx, &limits::FAILURES_FROM_ADDRESS, &tried.address)?;
+    let Err(refused) = limits::refuse_full(tx, &limits::FAILURES_OF_ACCOUNT, &tried.account) else {
+        return Ok(());
+    };
+    let sql = "SELECT 1 FROM sign_in_places WHERE key = $1 AND expires_at > $2";
+    if tx.exists(sql, &[(&tried.pair).into(), tx.now.into()])? { Ok(()) } else { Err(refused) }
 }
 
 /// Takes the next moment at which this account may be tried from this address, so that tries side by side do not share one.
-fn reserve(tx: &WriteTx<'_>, throttle: &str) -> Result<Option<Duration>> {
+fn reserve(tx: &WriteTx<'_>, pair: &str) -> Result<Option<Duration>> {
     // Changes nothing, and keeps the row: a try on another node waits here for what this one reserves.
     let sql =
         "UPDATE sign_in_failures SET failures = failures WHERE key = $1 AND next_at > $2 AND failures >= $3
                RETURNING failures, next_at";
-    let values = [throttle.into(), tx.now.before(FORGOTTEN_AFTER).into(), FREE_FAILURES.into()];
+    let values = [pair.into(), tx.now.before(FORGOTTEN_AFTER).into(), FREE_FAILURES.into()];
     let Some((count, next_at)) = tx.row(sql, &values, |row| Ok((row.int()?, row.time()?)))? else {
         return Ok(None);
     };
@@ -119,14 +154,14 @@ fn reserve(tx: &WriteTx<'_>, throttle: &str) -> Result<Option<Duration>> {
         return Err(Error::Limited(wait));
     }
     let next = at.after(pause(count));
-    tx.run("UPDATE sign_in_failures SET next_at = $2 WHERE key = $1", &[throttle.into(), next.into()])?;
+    tx.run("UPDATE sign_in_failures SET next_at = $2 WHERE key = $1", &[pair.into(), next.into()])?;
     Ok(Some(wait))
 }
 
-fn failures(tx: &Tx<'_>, throttle: &str) -> Result<Option<(i64, Timestamp)>> {
+fn failures(tx: &Tx<'_>, pair: &str) -> Result<Option<(i64, Timestamp)>> {
     let sql = "SELECT failures, next_at FROM sign_in_failures WHERE key = $1 AND next_at > $2";
     let remembered = tx.now.before(FORGOTTEN_AFTER);
-    tx.row(sql, &[throttle.into(), remembered.into()], |row| Ok((row.int()?, row.time()?)))
+    tx.row(sql, &[pair.into(), remembered.into()], |row| Ok((row.int()?, row.time()?)))
 }
 
 fn pause(failures: i64) -> Duration {
@@ -141,34 +176,51 @@ pub(crate) fn password_hash(tx: &Tx<'_>, user: UserId) -> Result<Option<String>>
 
 /// Writes down a failure.
 pub(crate) fn fail(tx: &WriteTx<'_>, compared: &Compared) -> Result<()> {
+    let tried = &compared.tried;
     // Counted by the database: failures on several nodes at once are all of them failures.
     let counted = tx.row(
         "INSERT INTO sign_in_failures (key, failures, next_at) VALUES ($1, 1, $2)
          ON CONFLICT (key) DO UPDATE SET
              failures = CASE WHEN sign_in_failures.next_at > $3 THEN sign_in_failures.failures + 1 ELSE 1 END
          RETURNING failures, next_at",
-        &[(&compared.throttle).into(), tx.now.into(), tx.now.before(FORGOTTEN_AFTER).into()],
+        &[(&tried.pair).into(), tx.now.into(), tx.now.before(FORGOTTEN_AFTER).into()],
         |row| Ok((row.int()?, row.time()?)),
     )?;
     let (count, next_at) = counted.unwrap_or((1, tx.now));
     let next_at = if count >= FREE_FAILURES { next_at.max(tx.now.after(pause(count))) } else { tx.now };
     let sql = "UPDATE sign_in_failures SET next_at = $2 WHERE key = $1";
-    tx.run(sql, &[(&compared.throttle).into(), next_at.into()])?;
+    tx.run(sql, &[(&tried.pair).into(), next_at.into()])?;
+    // Whether there is room for the next is asked before it, not told to this one.
+    limits::has_room(tx, &limits::FAILURES_FROM_ADDRESS, &tried.address)?;
+    limits::has_room(tx, &limits::FAILURES_OF_ACCOUNT, &tried.account)?;
     match compared.user {
         Some(user) => activity::record(tx, &Actor::nobody(), "session.refuse", &About::user(user)),
         None => Ok(()),
     }
 }
 
-/// Writes down a success: failures before it count no more.
-pub(crate) fn succeed(tx: &WriteTx<'_>, throttle: &str, user: UserId) -> Result<()> {
-    tx.run("DELETE FROM sign_in_failures WHERE key = $1", &[throttle.into()])?;
+/// Writes down a success: the account's failures before it count no more, and it is at home at the address.
+pub(crate) fn succeed(tx: &WriteTx<'_>, tried: &Tried, user: UserId) -> Result<()> {
+    tx.run("DELETE FROM sign_in_failures WHERE key = $1", &[(&tried.pair).into()])?;
+    if tx.limits {
+        limits::forget(tx, &limits::FAILURES_OF_ACCOUNT, &tried.account)?;
+        tx.run(
+            "INSERT INTO sign_in_places (key, expires_at) VALUES ($1, $2)
+             ON CONFLICT (key) DO UPDATE SET expires_at = $2",
+            &[(&tried.pair).into(), tx.now.after(REMEMBERED_FOR).into()],
+        )?;
+    }
     tx.run("UPDATE users SET last_login_at = $2, seen_at = $2 WHERE id = $1", &[user.into(), tx.now.into()])?;
     tx.run(
         "UPDATE memberships SET state = 'active' WHERE user_id = $1 AND state = 'inactive'",
         &[user.into()],
     )?;
     Ok(())
+}
+
+/// Forgets the account's failures from everywhere, for one who showed in another way that it is theirs.
+pub(crate) fn forgive(tx: &WriteTx<'_>, user: UserId) -> Result<()> {
+    limits::forget(tx, &limits::FAILURES_OF_ACCOUNT, &account_key(user))
 }
 
 #[cfg(test)]
@@ -198,7 +250,7 @@ mod tests {
         let attempt = admit(db, login, from).unwrap();
         let wait = attempt.wait.unwrap_or_default();
         db.clock().advance(wait);
-        let wrong = Compared { throttle: attempt.throttle, user: None, right: None };
+        let wrong = Compared { tried: attempt.tried, user: None, right: None };
         let answer = onboarding::sign_in(db, wrong, Wanted::Key, None).unwrap();
         assert!(matches!(answer, SignedIn::Wrong));
         wait
@@ -252,23 +304,13 @@ mod tests {
     #[test]
     fn success_starts_the_count_anew() {
         on_new_database(|db| {
-            let new = crate::users::NewUser {
-                username: None,
-                email: crate::text::Email::parse("ana@example.com").unwrap(),
-                name: crate::text::PersonName::Unknown,
-                password_hash: Some("a hash".into()),
-                profile: Default::default(),
-            };
-            let ana = users::create(db, &Actor::system(), new, false, true).unwrap();
+            let ana = ana(db);
             for _ in 0..4 {
                 fail_once(db, "ana@example.com", FROM);
             }
             let attempt = look(db, "ANA@example.com", FROM).unwrap().unwrap();
-            let right = Compared {
-                throttle: attempt.throttle,
-                user: Some(ana.id),
-                right: Some((ana.id, "a hash".into())),
-            };
+            let right =
+                Compared { tried: attempt.tried, user: Some(ana.id), right: Some((ana.id, "a hash".into())) };
             let answer = onboarding::sign_in(db, right, Wanted::Key, None).unwrap();
             assert!(matches!(answer, SignedIn::Done(_)));
             let waits: Vec<u64> = (0..6).map(|_| fail_once(db, "ana@example.com", FROM).as_secs()).collect();
@@ -276,12 +318,92 @@ mod tests {
             // A password that was changed between comparing and now is wrong.
             let attempt = admit(db, "ana@example.com", "192.0.2.9").unwrap();
             let stale = Compared {
-                throttle: attempt.throttle,
+                tried: attempt.tried,
                 user: Some(ana.id),
                 right: Some((ana.id, "an old hash".into())),
             };
             let answer = onboarding::sign_in(db, stale, Wanted::Key, None).unwrap();
             assert!(matches!(answer, SignedIn::Wrong));
+        });
+    }
+
+    /// An account that signs in by `a hash`.
+    fn ana(db: &Db) -> crate::users::User {
+        let new = crate::users::NewUser {
+            username: None,
+            email: crate::text::Email::parse("ana@example.com").unwrap(),
+            name: crate::text::PersonName::Unknown,
+            password_hash: Some("a hash".into()),
+            profile: Default::default(),
+        };
+        users::create(db, &Actor::system(), new, false, true).unwrap()
+    }
+
+    fn succeed_once(db: &Db, user: UserId, from: &str) {
+        let attempt = look(db, "ana@example.com", from).unwrap().unwrap();
+        let right = Compared { tried: attempt.tried, user: Some(user), right: Some((user, "a hash".into())) };
+        let answer = onboarding::sign_in(db, right, Wanted::Key, None).unwrap();
+        assert!(matches!(answer, SignedIn::Done(_)));
+    }
+
+    /// Fails for that account from as many addresses as it takes.
+    fn flood(db: &Db, login: &str) {
+        for number in 0..limits::FAILURES_OF_ACCOUNT.most {
+            assert_eq!(fail_once(db, login, &format!("203.0.113.{number}")), Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn failures_from_everywhere_close_an_account_but_where_it_is_at_home() {
+        on_new_database(|db| {
+            let user = ana(db).id;
+            succeed_once(db, user, FROM);
+            for login in ["ana@example.com", "nobody@example.com"] {
+                flood(db, login);
+                assert_eq!(asked(db, login, "192.0.2.9"), Err(seconds(3600)), "{login}");
+                assert!(look(db, login, "192.0.2.9").is_err());
+            }
+            assert_eq!(asked(db, "ben", "203.0.113.1"), Ok(Duration::ZERO), "others are not held up");
+            assert_eq!(asked(db, "nobody@example.com", FROM), Err(seconds(3600)));
+            // At home the slowing alone holds, and who comes in opens it to all.
+            assert_eq!(fail_once(db, "ana@example.com", FROM), Duration::ZERO);
+            assert!(asked(db, "ana@example.com", "192.0.2.9").is_err());
+            succeed_once(db, user, FROM);
+            assert_eq!(asked(db, "ana@example.com", "192.0.2.9"), Ok(Duration::ZERO));
+            // Home is forgotten in time.
+            db.clock().advance(REMEMBERED_FOR);
+            flood(db, "ana@example.com");
+            assert_eq!(asked(db, "ana@example.com", FROM), Err(seconds(3600)));
+            db.clock().advance(seconds(3600));
+            assert_eq!(asked(db, "ana@example.com", FROM), Ok(Duration::ZERO));
+        });
+    }
+
+    #[test]
+    fn a_password_chosen_by_mail_opens_the_account() {
+        on_new_database(|db| {
+            ana(db);
+            flood(db, "ana@example.com");
+            let secrets = crate::outbox::Secrets::new([7; 32]);
+            crate::credentials::ask_for_reset(db, "ana@example.com", &secrets).unwrap();
+            let letters = crate::outbox::take(db, &Actor::system(), 1).unwrap();
+            let token = secrets.token(letters[0].nonce.as_deref().unwrap());
+            assert!(asked(db, "ana@example.com", FROM).is_err());
+            crate::credentials::reset_password(db, &token, "another hash".into()).unwrap();
+            assert_eq!(asked(db, "ana@example.com", FROM), Ok(Duration::ZERO));
+        });
+    }
+
+    #[test]
+    fn failures_for_any_account_close_an_address() {
+        on_new_database(|db| {
+            for number in 0..limits::FAILURES_FROM_ADDRESS.most {
+                assert_eq!(fail_once(db, &format!("user{number}"), FROM), Duration::ZERO);
+            }
+            assert_eq!(asked(db, "ana", FROM), Err(seconds(3600)));
+            assert_eq!(asked(db, "ana", "192.0.2.2"), Ok(Duration::ZERO));
+            db.clock().advance(seconds(3600));
+            assert_eq!(asked(db, "ana", FROM), Ok(Duration::ZERO));
         });
     }
 }

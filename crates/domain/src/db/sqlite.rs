@@ -1,23 +1,27 @@
 //! SQLite: reads run where they are called, writes on one thread that commits many at once.
 //!
 //! Measured: a commit with `synchronous=FULL` costs a disk flush whatever it holds, so works that wait together share
-//! one. Each runs in a savepoint of its own; all are answered after the commit, none before.
+//! one. Each runs in a savepoint of its own; all are answered after the commit, none before. To begin a reading
+//! transaction costs more than most reads, so a reader keeps its own for as long as nothing is committed.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use self::readers::Readers;
 use super::migrations;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+
+mod readers;
 
 /// Works that may wait for the writer; one more is told that the database cannot be used now.
 const QUEUE: usize = 10_000;
@@ -25,12 +29,13 @@ const QUEUE: usize = 10_000;
 const BATCH: usize = 256;
 /// How long a statement waits for another process (the command line beside a server).
 const BUSY: Duration = Duration::from_secs(5);
+/// Pages of the WAL after which it is written back: 16 MiB. A page that is written often is written back once for all.
+const CHECKPOINT: i64 = 4_000;
 /// Statements that a connection keeps prepared; there are fewer in all.
 const STATEMENTS: usize = 400;
 
 pub(super) struct Sqlite {
-    file: PathBuf,
-    readers: Mutex<Vec<Connection>>,
+    readers: Arc<Readers>,
     queue: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
 }
@@ -56,18 +61,16 @@ impl Sqlite {
         let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
         migrations::run(&connection, now)?;
+        let readers = Arc::new(Readers::new(file, &connection));
         let (queue, jobs) = sync_channel(QUEUE);
+        let resting = Arc::clone(&readers);
         let writer = std::thread::Builder::new()
             .name("guildhall-writer".into())
-            .spawn(move || write_loop(connection, &jobs))
+            .spawn(move || write_loop(connection, &jobs, &resting))
             .map_err(|error| Error::Unavailable(format!("cannot start the writer's thread: {error}")))?;
-        Ok(Self {
-            file: file.to_owned(),
-            readers: Mutex::default(),
-            queue: Some(queue),
-            writer: Some(writer),
-        })
+        Ok(Self { readers, queue: Some(queue), writer: Some(writer) })
     }
 
     /// The writer's connection, for what runs on its thread: there a read sees what the work wrote before.
@@ -79,25 +82,11 @@ impl Sqlite {
         WRITING.with(|writing| writing.borrow().clone())
     }
 
-    /// A connection is taken from those at rest, or made; there are as many as ever read at the same moment.
     pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        if let Some(connection) = self.writing() {
-            return work(&connection);
+        match self.writing() {
+            Some(connection) => work(&connection),
+            None => self.readers.read(work),
         }
-        let resting = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match resting {
-            Some(connection) => connection,
-            None => connect(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
-        };
-        // A deferred transaction makes several statements see one state; it takes no lock that a writer waits for.
-        execute(&connection, "BEGIN")?;
-        let answer = work(&connection);
-        // One that cannot end its transaction goes back to nobody: dropped, it is closed.
-        let ended = execute(&connection, "COMMIT");
-        if ended.is_ok() {
-            self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        }
-        answer.and_then(|answer| ended.map(|()| answer))
     }
 
     pub(super) fn write<T: Send + 'static>(
@@ -207,7 +196,7 @@ impl Drop for Sqlite {
     /// Lets the writer finish what waits, then closes. The writer's connection is the last, because one that only reads
     /// could not put the log back into the file.
     fn drop(&mut self) {
-        self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        self.readers.close();
         drop(self.queue.take());
         if let Some(writer) = self.writer.take() {
             // The last handle may be dropped by a work on the writer itself, which cannot wait for its own end.
@@ -267,12 +256,13 @@ fn connect_to(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn write_loop(connection: Connection, jobs: &Receiver<Job>) {
+fn write_loop(connection: Connection, jobs: &Receiver<Job>, readers: &Readers) {
     let connection = Rc::new(connection);
     WRITING.with(|writing| *writing.borrow_mut() = Some(Rc::clone(&connection)));
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
         batch.extend(jobs.try_iter().take(BATCH - 1));
+        readers.let_go();
         write_batch(&connection, batch);
     }
 }
@@ -349,6 +339,12 @@ mod tests {
         std::fs::remove_dir_all(folder).unwrap();
     }
 
+    impl Sqlite {
+        fn file(&self) -> &Path {
+            self.readers.file()
+        }
+    }
+
     fn put(connection: &Connection, number: i64) -> Result<()> {
         connection.execute("INSERT INTO numbers (n) VALUES ($1)", [number])?;
         Ok(())
@@ -417,6 +413,33 @@ mod tests {
             assert_eq!(sqlite.read(numbers).unwrap(), []);
             sqlite.write(|c| put(c, 3)).unwrap();
             assert_eq!(sqlite.read(numbers).unwrap(), [3]);
+        });
+    }
+
+    #[test]
+    fn a_read_sees_what_another_process_committed() {
+        with_numbers("other", |sqlite| {
+            let other = Connection::open(sqlite.file()).unwrap();
+            for number in 1..=100 {
+                put(&other, number).unwrap();
+                assert_eq!(sqlite.read(numbers).unwrap().len(), usize::try_from(number).unwrap());
+            }
+        });
+    }
+
+    #[test]
+    fn readers_at_rest_do_not_let_the_wal_grow() {
+        with_numbers("wal", |sqlite| {
+            sqlite.write(|c| Ok(c.execute_batch("CREATE TABLE texts (t TEXT NOT NULL)")?)).unwrap();
+            for _ in 0..50 {
+                // 250 pages each: in all three times what begins a checkpoint.
+                sqlite
+                    .write(|c| Ok(c.execute_batch("INSERT INTO texts VALUES (hex(zeroblob(500000)))")?))
+                    .unwrap();
+                assert_eq!(sqlite.read(numbers).unwrap(), []);
+            }
+            let wal = std::fs::metadata(format!("{}-wal", sqlite.file().display())).unwrap().len();
+            assert!(wal < 2 * CHECKPOINT.unsigned_abs() * 4096, "{wal} bytes");
         });
     }
 

@@ -7,6 +7,7 @@ use axum::response::Response;
 use guildhall_domain::authz::Role;
 use guildhall_domain::error::{Conflict, Denied, Error, Missing, Result};
 use guildhall_domain::invitations::{self, Invitation, InvitationState, Invitee};
+use guildhall_domain::limits::REGISTRATIONS;
 use guildhall_domain::onboarding::{self, SignedIn, With};
 use guildhall_domain::outbox::is_token;
 use guildhall_domain::text::{Email, Name, NameError, PersonName};
@@ -43,7 +44,7 @@ pub(super) async fn accept(
     let accepted = match form.way.as_str() {
         field::WITH_SESSION => with_session(&app, visitor.as_ref(), &form).await,
         field::WITH_PASSWORD => with_password(&app, &invitation, &form, address).await,
-        field::WITH_NEW_ACCOUNT => with_new_account(&app, &invitation, &form).await,
+        field::WITH_NEW_ACCOUNT => with_new_account(&app, &invitation, &form, address).await,
         _ => return Err(Fault::Syntax("an unknown way to accept".into()).into()),
     };
     let organization = invitation.organization_name.as_str();
@@ -132,13 +133,19 @@ async fn with_password(
     }
 }
 
-async fn with_new_account(app: &App, invitation: &Invitation, form: &Form) -> Result<Accepted, Refused> {
+async fn with_new_account(
+    app: &App,
+    invitation: &Invitation,
+    form: &Form,
+    address: String,
+) -> Result<Accepted, Refused> {
     if invitation.invitee != Invitee::Nobody {
         return Err(Refused::Problem(TAKEN));
     }
     let first = name(&form.first_name).map_err(Refused::Problem)?;
     let last = name(&form.last_name).map_err(Refused::Problem)?;
     let password = form.chosen_password().map_err(Refused::Problem)?;
+    app.admit(REGISTRATIONS, address).await?;
     let lost = || Error::Internal("a stored address has lost its form".into());
     let new = NewUser {
         username: None,

@@ -123,6 +123,7 @@ pub(super) fn try_open_database(
         clock: Clock::system(),
         random: Random::system(),
         inactive_after: config.inactive_after,
+        limits: config.limits,
         invitations_per_day: config.invitations_per_day,
     };
     let (connections, makes) = (config.database_connections, missing == Missing::Make);

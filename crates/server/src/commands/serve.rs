@@ -66,7 +66,7 @@ async fn run(config: Config, greeting: Greeting) -> Result<(), Failure> {
         Some(address) => Some(bind("metrics-listen", address).await?.0),
         None => None,
     };
-    let limits = config.connections;
+    let (limits, proxies) = (config.connections, config.trusted_proxies.clone());
     let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
     let (app, post) = build(config, public_url)?;
     let routes = observe::layer(router(&app), metrics.clone(), app.random().clone());
@@ -91,7 +91,7 @@ async fn run(config: Config, greeting: Greeting) -> Result<(), Failure> {
         tracing::info!("stopping");
         stop.send_replace(true);
     });
-    let listener = Listener::counted(listener, metrics.open_connections());
+    let listener = Listener::counted(listener, metrics.open_connections()).behind(proxies);
     let served = listen::serve(listener, routes, limits, told(stopped)).await;
     // What a worker was at is taken up again after the next start.
     let _ = timeout(LAST_WORK, async { while workers.join_next().await.is_some() {} }).await;

@@ -251,6 +251,7 @@ impl From<Fault> for Error {
         match fault {
             Fault::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."),
             Fault::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "The request body came too slowly."),
+            Fault::NoRoom => Self::busy(Duration::from_secs(1)),
             Fault::Broken => Self::new(StatusCode::BAD_REQUEST, "The request body could not be read."),
             Fault::MediaType(_) | Fault::Syntax(_) => {
                 Self::new(StatusCode::BAD_REQUEST, "Failed to decode JSON object")

@@ -201,6 +201,14 @@ impl Error {
     fn told_as(self, message: &'static str) -> Self {
         if self.status == StatusCode::INTERNAL_SERVER_ERROR { Self { message, ..self } } else { self }
     }
+
+    /// There is no room for a request's body now; worth another try in a second.
+    fn busy() -> Self {
+        Self {
+            cause: Some(guildhall_domain::Error::Limited(std::time::Duration::from_secs(1))),
+            ..guildhall_domain::Error::Unavailable(String::new()).into()
+        }
+    }
 }
 
 impl From<guildhall_domain::Error> for Error {
@@ -244,6 +252,7 @@ impl From<Fault> for Error {
         match fault {
             Fault::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
             Fault::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "Request body came too slowly"),
+            Fault::NoRoom => Self::busy(),
             Fault::MediaType(_) | Fault::Broken | Fault::Syntax(_) => Self::BAD_BODY,
         }
     }

@@ -94,6 +94,14 @@ impl Error {
     fn unauthenticated(text: &str) -> Self {
         Self::detail(StatusCode::UNAUTHORIZED, text)
     }
+
+    /// There is no room for a request's body now; worth another try in a second.
+    fn busy() -> Self {
+        Self {
+            cause: Some(guildhall_domain::Error::Limited(std::time::Duration::from_secs(1))),
+            ..guildhall_domain::Error::Unavailable(String::new()).into()
+        }
+    }
 }
 
 impl From<guildhall_domain::Error> for Error {
@@ -173,6 +181,7 @@ impl From<Fault> for Error {
         match fault {
             Fault::TooLarge => Self::detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large."),
             Fault::TooSlow => Self::detail(StatusCode::REQUEST_TIMEOUT, "Request body came too slowly."),
+            Fault::NoRoom => Self::busy(),
             Fault::Broken => Self::detail(StatusCode::BAD_REQUEST, "Malformed request."),
             Fault::MediaType(named) => Self::detail(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -132,6 +132,14 @@ impl Error {
             status => status.canonical_reason().unwrap_or("Unknown"),
         }
     }
+
+    /// There is no room for a request's body now; worth another try in a second.
+    fn busy() -> Self {
+        Self {
+            cause: Some(guildhall_domain::Error::Limited(std::time::Duration::from_secs(1))),
+            ..guildhall_domain::Error::Unavailable(String::new()).into()
+        }
+    }
 }
 
 impl From<guildhall_domain::Error> for Error {
@@ -186,6 +194,7 @@ impl From<Fault> for Error {
         match fault {
             Fault::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
             Fault::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "Request body came too slowly"),
+            Fault::NoRoom => Self::busy(),
             Fault::Broken => Self::new(StatusCode::BAD_REQUEST, "Request body cannot be read"),
             Fault::MediaType(_) => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -209,6 +209,14 @@ impl Error {
     fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, message: message.into(), cause: None }
     }
+
+    /// There is no room for a request's body now; worth another try in a second.
+    fn busy() -> Self {
+        Self {
+            cause: Some(guildhall_domain::Error::Limited(std::time::Duration::from_secs(1))),
+            ..guildhall_domain::Error::Unavailable(String::new()).into()
+        }
+    }
 }
 
 impl From<guildhall_domain::Error> for Error {
@@ -257,6 +265,7 @@ impl From<Fault> for Error {
         match fault {
             Fault::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
             Fault::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "Request body came too slowly"),
+            Fault::NoRoom => Self::busy(),
             Fault::MediaType(_) => Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported content type"),
             Fault::Broken => Self::new(StatusCode::BAD_REQUEST, "Problems reading the request body"),
             Fault::Syntax(_) => Self::new(StatusCode::BAD_REQUEST, "Problems parsing JSON"),

@@ -144,6 +144,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         connections: 1,
+        connections_per_address: 1,
         header: Duration::from_secs(10),
         body_idle: Duration::from_secs(30),
         keep_alive_idle: Duration::from_secs(75),

@@ -1,6 +1,7 @@
 //! A whole server in the test's own process: a database in a folder of its own, a clock that stands still, randomness that
 //! a seed determines. A call goes through the router as one from the network would.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use guildhall::app::{self, App, Parts};
+use guildhall::client::Client;
 use guildhall::issuers::{IssuerConfig, Issuers};
 use guildhall::keyring;
 use guildhall::media::Media;
@@ -88,7 +90,8 @@ pub(crate) struct Plan {
     pub(crate) oauth_clients: Vec<(String, String)>,
     pub(crate) public_url: Option<String>,
     pub(crate) return_to: Option<String>,
-    pub(crate) invitations_per_day: Option<i64>,
+    /// With the limits on how often.
+    pub(crate) limits: bool,
     /// The machine's clock instead of one that stands still.
     pub(crate) real_clock: bool,
     /// Where a commit costs nothing: for tests of many thousand.
@@ -119,7 +122,7 @@ impl House {
         let settings = Settings {
             clock: clock.clone(),
             random: random.clone(),
-            invitations_per_day: plan.invitations_per_day,
+            limits: plan.limits,
             ..Settings::default()
         };
         let db = place.open(settings);
@@ -293,6 +296,11 @@ impl House {
         self.app.secrets.token(&nonce)
     }
 
+    /// The router, to be served on a socket.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Sends the call and reads the whole answer.
     pub(crate) async fn send(&self, call: Call) -> Answer {
         let response = self.router.clone().oneshot(call.request()).await.unwrap();
@@ -309,10 +317,17 @@ pub(crate) struct Call {
     path: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    client: Option<IpAddr>,
 }
 
 pub(crate) fn call(method: &str, path: &str) -> Call {
-    Call { method: method.parse().unwrap(), path: path.into(), headers: Vec::new(), body: Vec::new() }
+    Call {
+        method: method.parse().unwrap(),
+        path: path.into(),
+        headers: Vec::new(),
+        body: Vec::new(),
+        client: None,
+    }
 }
 
 pub(crate) fn get(path: &str) -> Call {
@@ -338,6 +353,12 @@ pub(crate) fn delete(path: &str) -> Call {
 impl Call {
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Comes from that address.
+    pub(crate) fn from(mut self, address: &str) -> Self {
+        self.client = Some(address.parse().unwrap());
         self
     }
 
@@ -381,6 +402,9 @@ impl Call {
         let mut request = Request::builder().method(self.method).uri(self.path);
         for (name, value) in &self.headers {
             request = request.header(name, value);
+        }
+        if let Some(address) = self.client {
+            request = request.extension(Client(address));
         }
         request.body(Body::from(self.body)).unwrap()
     }

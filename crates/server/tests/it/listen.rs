@@ -16,7 +16,8 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use guildhall::listen::{self, Limits, Listener, Peer, is_body_timeout};
+use guildhall::client::{Client as Caller, Proxies};
+use guildhall::listen::{self, Limits, Listener, is_body_timeout};
 use guildhall::observe::{self, Metrics, RequestId};
 use guildhall_domain::clock::Random;
 use tokio::net::TcpListener;
@@ -41,13 +42,17 @@ struct Server {
 
 impl Server {
     async fn start(limits: Limits) -> Self {
+        Self::behind(Proxies::default(), limits).await
+    }
+
+    async fn behind(proxies: Proxies, limits: Limits) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let (metrics, begun, finish) =
             (Metrics::new(), Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let router =
             observe::layer(router(begun.clone(), finish.clone()), metrics.clone(), Random::seeded(7));
-        let listener = Listener::counted(socket, metrics.open_connections());
+        let listener = Listener::counted(socket, metrics.open_connections()).behind(proxies);
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(listen::serve(listener, router, limits, async {
             let _ = stopped.await;
@@ -97,7 +102,7 @@ fn router(begun: Arc<Semaphore>, finish: Arc<Semaphore>) -> Router {
         .route("/big", get(|| async { vec![0; BIG] }))
         .route("/parts", get(parts))
         .route("/read", post(read))
-        .route("/peer", get(peer))
+        .route("/client", get(client))
         .route("/boom", get(boom))
 }
 
@@ -109,9 +114,9 @@ async fn read(body: Body) -> (StatusCode, String) {
     }
 }
 
-async fn peer(request: Request) -> String {
+async fn client(request: Request) -> String {
     let extensions = request.extensions();
-    let (Peer(address), id) = (extensions.get().unwrap(), extensions.get::<RequestId>().unwrap());
+    let (Caller(address), id) = (extensions.get().unwrap(), extensions.get::<RequestId>().unwrap());
     format!("{address} {id}")
 }
 
@@ -354,14 +359,64 @@ async fn a_panic_is_a_500_with_an_id_and_the_connection_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_has_the_id_of_its_answer_and_knows_its_peer() {
+async fn a_request_has_the_id_of_its_answer_and_knows_its_client() {
     let server = Server::start(Limits::default()).await;
     let mut client = server.connect();
-    client.send("GET /peer HTTP/1.1\r\nhost: test\r\nx-request-id: mine\r\n\r\n");
+    client.send(
+        "GET /client HTTP/1.1\r\nhost: test\r\nx-request-id: mine\r\nx-forwarded-for: 192.0.2.1\r\n\r\n",
+    );
     let answer = client.answer();
     let id = header_of(&answer, "x-request-id").unwrap();
-    let expected = format!("\r\n\r\n{} {id}", client.0.local_addr().unwrap());
-    assert!(answer.ends_with(&expected), "{answer}");
+    assert!(answer.ends_with(&format!("\r\n\r\n127.0.0.1 {id}")), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_is_believed_whom_it_speaks_for_at_each_request() {
+    let proxies = Proxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let server = Server::behind(proxies, Limits::default()).await;
+    let mut client = server.connect();
+    for (headers, expected) in [
+        ("x-forwarded-for: 192.0.2.1\r\n", "192.0.2.1"),
+        ("x-forwarded-for: 198.51.100.1, 2001:db8::7\r\n", "2001:db8::7"),
+        ("x-forwarded-for: 203.0.113.1\r\nx-forwarded-for: 192.0.2.2, 127.0.0.9\r\n", "192.0.2.2"),
+        ("x-forwarded-for: nonsense\r\n", "127.0.0.1"),
+        ("forwarded: for=192.0.2.1\r\nx-real-ip: 192.0.2.1\r\n", "127.0.0.1"),
+    ] {
+        client.send(&format!("GET /client HTTP/1.1\r\nhost: test\r\n{headers}\r\n"));
+        let answer = client.answer();
+        assert!(answer.contains(&format!("\r\n\r\n{expected} ")), "{headers}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_has_so_many_connections_and_a_proxy_any() {
+    let limits = Limits { connections_per_address: 2, ..Limits::default() };
+    let server = Server::start(limits).await;
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.get("/quick/a");
+    second.get("/quick/b");
+    server.connect().assert_closed();
+    assert!(first.get("/quick/c").ends_with("ok"), "the others stay");
+    drop(second);
+    // Its place is free as soon as the server has seen it go.
+    let again = async {
+        loop {
+            let mut third = server.connect();
+            let sent = third.0.write_all(b"GET /quick/d HTTP/1.1\r\nhost: test\r\n\r\n");
+            if sent.is_ok() && matches!(third.0.peek(&mut [0]), Ok(1)) {
+                break third.answer();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, again).await.unwrap().ends_with("ok"));
+
+    let proxies = Proxies::new(vec!["127.0.0.1".parse().unwrap()]);
+    let server = Server::behind(proxies, limits).await;
+    let mut all: Vec<Client> = (0..5).map(|_| server.connect()).collect();
+    for client in &mut all {
+        assert!(client.get("/quick/a").ends_with("ok"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

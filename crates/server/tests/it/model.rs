@@ -95,12 +95,8 @@ fn history(seed: u64) -> BTreeMap<String, u64> {
     println!("GUILDHALL_SEED={seed}");
     let folder = Folder::in_memory();
     let clock = Clock::fixed(NOW);
-    let settings = Settings {
-        clock: clock.clone(),
-        random: Random::seeded(seed),
-        invitations_per_day: None,
-        ..Settings::default()
-    };
+    let settings =
+        Settings { clock: clock.clone(), random: Random::seeded(seed), limits: false, ..Settings::default() };
     let place = place::Place::new(&folder.0);
     let (db, mut stored) = (place.open(settings), place.stored());
     let dice = Dice(Random::seeded(seed.wrapping_add(1)));

@@ -209,7 +209,7 @@ fn sql_means_the_same_on_both_engines() {
 
 /// Whether a statement reaches into an organization without naming it.
 fn names_no_organization(sql: &str) -> bool {
-    let tables = ["memberships", "invitations", "events", "event_people", "invitation_counts"];
+    let tables = ["memberships", "invitations", "events", "event_people"];
     let text = strip_quoted(sql);
     let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
     let touches = words.iter().any(|word| tables.contains(word));

@@ -6,6 +6,7 @@ use axum::response::Response;
 use guildhall_domain::authz::Scope;
 use guildhall_domain::credentials::password::Password;
 use guildhall_domain::credentials::{self, Session, Wanted};
+use guildhall_domain::limits::REGISTRATIONS;
 use guildhall_domain::onboarding::{self, With};
 use guildhall_domain::text::{DESCRIPTION_MAX, Email, Name, PersonName, is_free_text};
 use guildhall_domain::users::{NewUser, Profile};
@@ -33,6 +34,7 @@ struct Registration {
 /// Makes an account. What credential comes with the request is no matter.
 pub(super) async fn create(
     State(app): State<App>,
+    Address(address): Address,
     params: Params,
     payload: Payload<Bit>,
 ) -> Result<Response, Error> {
@@ -44,6 +46,7 @@ pub(super) async fn create(
         _ => return Err(Error::new(StatusCode::NOT_FOUND, "User type does not exist")),
     };
     let (new, password) = read_account(form(&payload, what)?, label).ok_or_else(|| Error::incorrect(what))?;
+    app.admit(REGISTRATIONS, address).await?;
     let new = NewUser { password_hash: Some(app.hash(password).await?), ..new };
     let secrets = app.secrets.clone();
     app.write(move |db| onboarding::register(db, new, With::Nothing, &secrets)).await?;

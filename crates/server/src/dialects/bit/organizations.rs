@@ -92,8 +92,8 @@ pub(super) async fn create(
     let new = NewOrganization {
         visibility: Visibility::Internal,
         joining: Joining::Open,
-        image: Some(keep(&app, image, WHAT).await?),
-        background_image: Some(keep(&app, background_image, WHAT).await?),
+        image: Some(keep(&app, &actor, image, WHAT).await?),
+        background_image: Some(keep(&app, &actor, background_image, WHAT).await?),
         ..NewOrganization::named(name)
     };
     let organization = app.write(move |db| organizations::create(db, &actor, new, Terms::default())).await?;
@@ -116,8 +116,8 @@ pub(super) async fn update(
     }
     let changes = Changes {
         name: form.name,
-        image: keep_sent(&app, form.image, WHAT).await?,
-        background_image: keep_sent(&app, form.background_image, WHAT).await?,
+        image: keep_sent(&app, &actor, form.image, WHAT).await?,
+        background_image: keep_sent(&app, &actor, form.background_image, WHAT).await?,
         ..Changes::default()
     };
     app.write(move |db| organizations::update(db, &actor, &at, changes, Terms::default())).await?;
@@ -175,7 +175,8 @@ async fn read_parts(body: Bytes, boundary: String) -> Option<Form> {
 }
 
 /// Takes a picture in; answers the name under which it is kept. One that no organization comes to show is removed in time.
-async fn keep(app: &App, picture: Bytes, what: &str) -> Result<String, Error> {
+async fn keep(app: &App, actor: &Actor, picture: Bytes, what: &str) -> Result<String, Error> {
+    app.admit_picture(actor).await?;
     match app.media.accept(picture).await {
         Ok(picture) => Ok(picture.name),
         Err(PictureError::NotAPicture | PictureError::TooLarge | PictureError::Dimensions) => {
@@ -185,9 +186,14 @@ async fn keep(app: &App, picture: Bytes, what: &str) -> Result<String, Error> {
     }
 }
 
-async fn keep_sent(app: &App, picture: Option<Bytes>, what: &str) -> Result<Patch<String>, Error> {
+async fn keep_sent(
+    app: &App,
+    actor: &Actor,
+    picture: Option<Bytes>,
+    what: &str,
+) -> Result<Patch<String>, Error> {
     match picture {
-        Some(picture) => keep(app, picture, what).await.map(Patch::Set),
+        Some(picture) => keep(app, actor, picture, what).await.map(Patch::Set),
         None => Ok(Patch::Keep),
     }
 }

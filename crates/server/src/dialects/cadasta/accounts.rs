@@ -7,6 +7,7 @@ use guildhall_domain::authz::Actor;
 use guildhall_domain::credentials::password::{MAX_BYTES, MIN_CHARACTERS, Password, Weakness};
 use guildhall_domain::credentials::{self, Wanted};
 use guildhall_domain::error::Conflict;
+use guildhall_domain::limits::REGISTRATIONS;
 use guildhall_domain::onboarding::{self, SignedIn as Outcome, With};
 use guildhall_domain::text::{Email, PersonName, Username, UsernameError};
 use guildhall_domain::users::{self, Changes, NewUser, Profile};
@@ -23,8 +24,13 @@ use crate::http::{self, Address, Payload};
 
 /// Makes an account, which can sign in once the link mailed to its address is used. Whatever credential comes with it
 /// is not looked at.
-pub(super) async fn register(State(app): State<App>, payload: Payload<Cadasta>) -> Result<Response, Error> {
+pub(super) async fn register(
+    State(app): State<App>,
+    Address(address): Address,
+    payload: Payload<Cadasta>,
+) -> Result<Response, Error> {
     let body = fields::body(&payload)?;
+    app.admit(REGISTRATIONS, address).await?;
     let mut wrong = Complaints::default();
     let (username, email) = read_logins(&app, Actor::nobody(), &body).await?;
     let username = wrong.note("username", required(username));
@@ -161,6 +167,9 @@ pub(super) async fn update(
     // An account without a username shows its address in that place: sent back unchanged, it changes nothing.
     if body.get("username").and_then(Value::as_str) == Some(me.username().as_str()) {
         body.shift_remove("username");
+    }
+    if body.get("email").is_some_and(|email| email.as_str() != me.email.as_deref()) {
+        app.admit_address_change(&actor).await?;
     }
     let mut wrong = Complaints::default();
     let (username, email) = read_logins(&app, actor.clone(), &body).await?;

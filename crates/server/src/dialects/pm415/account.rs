@@ -7,6 +7,7 @@ use guildhall_domain::authz::Scope;
 use guildhall_domain::credentials::password::Password;
 use guildhall_domain::credentials::{self, MailedToken, Purpose, Session, Wanted};
 use guildhall_domain::error::{Conflict, Denied, Missing};
+use guildhall_domain::limits::{REGISTRATIONS, RESETS_ASKED};
 use guildhall_domain::onboarding::{self, SignedIn, With};
 use guildhall_domain::organizations::{Mine, NewOrganization};
 use guildhall_domain::text::{Email, PersonName};
@@ -54,8 +55,13 @@ impl Registration {
     }
 }
 
-pub(super) async fn register(State(app): State<App>, payload: Payload<Pm415>) -> Result<Response, Error> {
+pub(super) async fn register(
+    State(app): State<App>,
+    Address(address): Address,
+    payload: Payload<Pm415>,
+) -> Result<Response, Error> {
     let Registration { email, password, name, with } = Registration::read(&payload)?;
+    app.admit(REGISTRATIONS, address).await?;
     let password_hash = Some(app.hash(password).await?);
     let new =
         NewUser { username: None, email: email.clone(), name, password_hash, profile: Profile::default() };
@@ -161,11 +167,13 @@ fn refused_login(error: guildhall_domain::Error) -> Error {
 
 pub(super) async fn forgot_password(
     State(app): State<App>,
+    Address(address): Address,
     payload: Payload<Pm415>,
 ) -> Result<Response, Error> {
     let mut form = Form::read(&payload)?;
     let email = form.need(form::EMAIL, form::email)?;
     form.end()?;
+    app.admit(RESETS_ASKED, address).await?;
     let message = format!("A message was sent to the {}", email.as_str());
     let secrets = app.secrets.clone();
     app.write(move |db| credentials::ask_for_reset(db, email.as_str(), &secrets)).await?;

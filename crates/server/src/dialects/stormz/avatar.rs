@@ -29,7 +29,10 @@ pub(super) async fn put(
     require(&app, actor.clone(), at.clone(), Permission::Update).await?;
     let image = match read_avatar(request).await? {
         None => Patch::Clear,
-        Some(picture) => Patch::Set(app.media.accept(picture).await?.name),
+        Some(picture) => {
+            app.admit_picture(&actor).await?;
+            Patch::Set(app.media.accept(picture).await?.name)
+        }
     };
     let changes = Changes { image, ..Changes::default() };
     app.write(move |db| organizations::update(db, &actor, &at, changes, Terms::default())).await?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use guildhall_domain::authz::{Role, State};
 use guildhall_domain::invitations;
+use guildhall_domain::limits::{self, INVITATIONS_OF_ORGANIZATION};
 use guildhall_domain::memberships::{Joining, Visibility};
 use guildhall_domain::outbox::Kind;
 use guildhall_domain::{Error, error::Missing};
@@ -96,14 +97,19 @@ async fn who_may_invite_and_whom() {
 
 #[tokio::test]
 async fn too_many_invitations_in_a_day() {
-    let house = House::with(Plan { invitations_per_day: Some(2), ..Plan::default() });
+    let house = House::with(Plan { limits: true, ..Plan::default() });
     house.user("owner");
-    house.organization("Hot Pot", "owner");
+    let organization = house.organization("Hot Pot", "owner").id.0.to_string();
+    for _ in 0..INVITATIONS_OF_ORGANIZATION.most - 2 {
+        limits::admit(house.db(), INVITATIONS_OF_ORGANIZATION, &organization).unwrap();
+    }
     let answer =
         house.send(invite(json!(["a@x.org", "b@x.org", "c@x.org"])).bearer(&house.token("owner"))).await;
     answer.is(429, says("Too many requests. Try again later."));
     assert!(answer.header("retry-after").parse::<u64>().unwrap() > 0);
     assert!(house.letters().is_empty());
+    let answer = house.send(invite(json!(["a@x.org", "b@x.org"])).bearer(&house.token("owner"))).await;
+    answer.is(200, says("Invites have been sent"));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use guildhall::client::Proxies;
 use guildhall::config::{Config, Database, Fault, Options};
 
 use crate::harness::Folder;
@@ -65,7 +66,7 @@ const LAYERED: [(&str, [&str; 3], Set, Read); 9] = [
         "limits",
         ["off", "on", "off"],
         |o, v| o.limits = Some(v),
-        |c| if c.invitations_per_day.is_some() { "on".into() } else { "off".into() },
+        |c| if c.limits { "on".into() } else { "off".into() },
     ),
 ];
 
@@ -100,11 +101,17 @@ fn defaults_are_those_of_the_manual() {
         (config.mail.as_str(), config.media.as_str()),
         ("dir:./guildhall-data/mail", "dir:./guildhall-data/media")
     );
-    assert_eq!((config.log.as_str(), config.invitations_per_day), ("info", Some(500)));
+    assert_eq!((config.log.as_str(), config.limits, config.invitations_per_day), ("info", true, 500));
+    assert!(config.trusted_proxies == Proxies::default());
+    assert_eq!((config.connections.connections, config.connections.connections_per_address), (10_000, 1_000));
     assert_eq!(config.inactive_after, Duration::from_secs(90 * 24 * 3600));
     assert!(config.public_url.is_none() && config.metrics_listen.is_none() && config.mail_from.is_none());
     assert!(config.issuers.is_empty() && config.cors_origins.is_empty() && config.oauth_clients.is_empty());
     assert_eq!(config.public_url_at(config.listen).unwrap(), "http://127.0.0.1:3010");
+}
+
+fn proxies(ranges: &[&str]) -> Proxies {
+    Proxies::new(ranges.iter().map(|range| range.parse().unwrap()).collect())
 }
 
 #[test]
@@ -118,7 +125,9 @@ fn further_keys_stand_in_the_file_and_mostly_in_the_environment() {
         token_audience = "apps"
         inactive_after_days = 30
         invitations_per_day = 7
+        trusted_proxies = ["10.0.0.0/8", "::1"]
         connections = 100
+        connections_per_address = 10
         header_timeout_seconds = 1
         body_timeout_seconds = 2
         keep_alive_timeout_seconds = 3
@@ -137,9 +146,11 @@ fn further_keys_stand_in_the_file_and_mostly_in_the_environment() {
     assert_eq!(config.cors_origins, ["https://app.example.org", "http://localhost:5173"]);
     assert_eq!((config.names.issuer.as_str(), config.names.audience.as_str()), ("hall", "apps"));
     assert_eq!(config.inactive_after, Duration::from_secs(30 * 24 * 3600));
-    assert_eq!(config.invitations_per_day, Some(7));
+    assert_eq!(config.invitations_per_day, 7);
+    assert!(config.trusted_proxies == proxies(&["10.0.0.0/8", "::1"]));
     let limits = config.connections;
     let times = [limits.header, limits.body_idle, limits.keep_alive_idle, limits.write_idle, limits.drain];
+    assert_eq!(limits.connections_per_address, 10);
     assert_eq!((limits.connections, times.map(|time| time.as_secs())), (100, [1, 2, 3, 4, 10]));
     assert_eq!(config.oauth_clients["app"], "secret");
     assert_eq!(config.issuers[0].user_id_claim, "sub");
@@ -148,11 +159,13 @@ fn further_keys_stand_in_the_file_and_mostly_in_the_environment() {
         ("GUILDHALL_INACTIVE_AFTER_DAYS", "31"),
         ("GUILDHALL_CORS_ORIGINS", "https://a.example, https://b.example"),
         ("GUILDHALL_LIMITS", "off"),
+        ("GUILDHALL_TRUSTED_PROXIES", "192.0.2.1, 2001:db8::/32"),
     ];
     let config = load(&options, &variables).unwrap();
     assert_eq!(config.inactive_after, Duration::from_secs(31 * 24 * 3600));
     assert_eq!(config.cors_origins, ["https://a.example", "https://b.example"]);
-    assert_eq!(config.invitations_per_day, None, "limits = off lifts it");
+    assert!(!config.limits);
+    assert!(config.trusted_proxies == proxies(&["192.0.2.1", "2001:db8::/32"]));
 }
 
 #[test]
@@ -167,7 +180,7 @@ fn a_slash_at_the_end_of_the_public_url_is_dropped() {
 }
 
 /// A line of a file, and what is told about it.
-const FAULTS: [(&str, &str); 33] = [
+const FAULTS: [(&str, &str); 35] = [
     ("listen = \"3010\"", "listen: \"3010\" is not an address and port such as 127.0.0.1:3010"),
     ("listen = true", "listen: not a text or number"),
     ("data = \"\"", "data: must not be empty"),
@@ -193,6 +206,11 @@ const FAULTS: [(&str, &str); 33] = [
     ),
     ("cors_origins = [\"*\"]", "cors_origins: \"*\" is not an origin such as https://app.example.org"),
     ("cors_origins = [1]", "cors_origins: invalid type: integer `1`, expected a string"),
+    (
+        "trusted_proxies = [\"10.0.0.1\", \"10.0.0.1/8\"]",
+        "trusted_proxies: \"10.0.0.1/8\" is not an address or range such as 10.0.0.0/8",
+    ),
+    ("connections_per_address = 0", "connections_per_address: \"0\" is not a whole number from 1 to 1000000"),
     ("inactive_after_days = 0", "inactive_after_days: \"0\" is not a whole number from 1 to 36500"),
     ("inactive_after_days = 1.5", "inactive_after_days: not a text or number"),
     ("invitations_per_day = -1", "invitations_per_day: \"-1\" is not a whole number from 0 to 1000000000"),

@@ -155,6 +155,26 @@ fn the_log_is_json_lines_on_standard_error_and_can_be_filtered() {
 }
 
 #[test]
+fn who_is_counted_and_logged_is_whom_a_trusted_proxy_speaks_for() {
+    let folder = Folder::new();
+    let data = folder.0.to_str().unwrap();
+    let mut command = guildhall(&["serve", "--data", data, "--listen", "127.0.0.1:0"]);
+    command.env("GUILDHALL_TRUSTED_PROXIES", "127.0.0.1").env("GUILDHALL_CONNECTIONS_PER_ADDRESS", "1");
+    let server = Server::of(command);
+    let mut streams = Vec::new();
+    for client in ["192.0.2.7", "2001:db8::7"] {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        let call =
+            format!("GET /health/live HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 1.2.3.4, {client}\r\n\r\n");
+        stream.write_all(call.as_bytes()).unwrap();
+        streams.push(stream);
+        let line = format!("\"client\":\"{client}\"");
+        wait_for("the log", || server.log().contains(&line).then_some(()));
+    }
+    server.stop();
+}
+
+#[test]
 fn what_a_command_does_is_in_force_at_the_next_request() {
     let folder = Folder::new();
     let server = Server::start(&folder.0, &[]);

@@ -121,7 +121,7 @@ async fn pictures_are_served_for_ever_to_everybody_and_as_nothing_else() {
         let fixed = [
             ("etag", etag.as_str()),
             ("x-content-type-options", "nosniff"),
-            ("content-security-policy", "default-src 'none'; sandbox"),
+            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
             ("cross-origin-resource-policy", "cross-origin"),
             ("cache-control", "public, max-age=31536000, immutable"),
         ];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use guildhall_domain::authz::{Role, State};
+use guildhall_domain::limits::{self, INVITATIONS_OF_ORGANIZATION};
 use guildhall_domain::outbox::Kind;
 use serde_json::{Value, json};
 
@@ -399,8 +400,11 @@ async fn who_belongs_is_not_invited() {
 
 #[tokio::test]
 async fn invitations_are_counted_by_the_day() {
-    let house = furnish(House::with(Plan { invitations_per_day: Some(1), ..Plan::default() }));
+    let house = furnish(House::with(Plan { limits: true, ..Plan::default() }));
     let ana = house.token("ana");
+    for _ in 0..INVITATIONS_OF_ORGANIZATION.most - 1 {
+        limits::admit(house.db(), INVITATIONS_OF_ORGANIZATION, "1").unwrap();
+    }
     assert_eq!(house.send(invite("one@example.com").bearer(&ana)).await.status, 200);
     let answer = house.send(invite("two@example.com").bearer(&ana)).await;
     answer.is(429, error(429, "Too Many Requests"));
