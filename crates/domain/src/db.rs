@@ -160,7 +160,13 @@ impl Db {
     }
 
     /// Answers whether the database can be used now, by a read that touches it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where it cannot be read, or written to.
     pub fn ready(&self) -> Result<()> {
+        if let Engine::Sqlite(sqlite) = &self.0.engine {
+            sqlite.ready()?;
+        }
         let sql = "SELECT value FROM counters WHERE name = $1";
         self.read_one(|tx| tx.exists(sql, &["users".into()])).map(drop)
     }

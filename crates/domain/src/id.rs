@@ -114,6 +114,24 @@ mod tests {
     }
 
     #[test]
+    fn every_id_is_found_by_each_of_its_forms() {
+        for seed in 0..2_000 {
+            let random = Random::seeded(seed);
+            let uid = Uid::new(&random);
+            let short = ShortId::parse(uid.short()).unwrap();
+            assert_eq!(short.0, uid.short());
+            assert!(uid.letters().bytes().all(|b| b.is_ascii_alphanumeric()) && uid.uuid().len() == 36);
+            let id = i64::from_le_bytes(random.bytes()).saturating_abs() >> (seed % 63);
+            assert_eq!(number(&id.to_string()), Some(id));
+            for spoiled in
+                [format!("0{id}"), format!("-{id}"), format!("{id} "), format!("{id}0000000000000000000")]
+            {
+                assert!(number(&spoiled).is_none() || id == 0 && spoiled == "0 ", "{spoiled}");
+            }
+        }
+    }
+
+    #[test]
     fn a_malformed_id_is_none() {
         for text in ["", "5007d396eb7abf319a00004", "5007d396eb7abf319a0000471", "5007d396eb7abf319a00004g"] {
             assert_eq!(ShortId::parse(text), None, "{text}");

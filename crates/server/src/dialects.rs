@@ -10,6 +10,7 @@ use axum::routing::{MethodFilter, MethodRouter};
 
 use crate::app::App;
 use crate::auth::Failure;
+use crate::describe::{About, Operation};
 use crate::http::Fault;
 
 pub mod bit;
@@ -31,9 +32,10 @@ pub trait Dialect: Send + Sync + 'static {
     fn wrong_method(method: &Method) -> Response;
 }
 
-/// The routes of a dialect, which can be listed.
+/// The routes of a dialect, each with its description.
 pub struct Routes {
-    listed: Vec<(Method, &'static str)>,
+    about: About,
+    listed: Vec<(Method, &'static str, Operation)>,
     paths: BTreeMap<&'static str, MethodRouter<App>>,
     slash: Slash,
 }
@@ -52,28 +54,40 @@ pub enum Slash {
 impl Routes {
     /// None yet.
     #[must_use]
-    pub fn new(slash: Slash) -> Self {
-        Self { listed: Vec::new(), paths: BTreeMap::new(), slash }
+    pub fn new(about: About, slash: Slash) -> Self {
+        Self { about, listed: Vec::new(), paths: BTreeMap::new(), slash }
     }
 
-    /// Adds a route. Parts of the path in braces are read with [`crate::http::Params`].
+    /// Adds a route and what it does. Parts of the path in braces are read with [`crate::http::Params`].
     #[must_use]
-    pub fn add<H, T>(mut self, method: Method, path: &'static str, handler: H) -> Self
+    pub fn add<H, T>(mut self, method: Method, path: &'static str, handler: H, operation: Operation) -> Self
     where
         H: Handler<T, App>,
         T: 'static,
     {
         let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
-        self.listed.push((method, path));
+        self.listed.push((method, path, operation));
         let route = self.paths.remove(path).unwrap_or_default();
         self.paths.insert(path, route.on(filter, handler));
         self
     }
 
-    /// Every route, in the order in which they were added.
+    /// What the dialect is.
     #[must_use]
-    pub fn listed(&self) -> &[(Method, &'static str)] {
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// Every route, in the order in which they were added, and what it does.
+    #[must_use]
+    pub fn listed(&self) -> &[(Method, &'static str, Operation)] {
         &self.listed
+    }
+
+    /// Whether a path may also be written with a slash at its end, or without.
+    #[must_use]
+    pub fn slash(&self) -> Slash {
+        self.slash
     }
 
     /// The router that serves them, and says in the dialect's words which methods a path does not know.
@@ -92,7 +106,8 @@ impl Routes {
 
 impl Slash {
     /// The other ways to write `path`.
-    fn others(self, path: &str) -> Vec<String> {
+    #[must_use]
+    pub fn others(self, path: &str) -> Vec<String> {
         let other = match path.strip_suffix('/') {
             Some(without) => without.to_owned(),
             None => format!("{path}/"),

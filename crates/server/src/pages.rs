@@ -197,7 +197,7 @@ impl Invitation<'_> {
 }
 
 /// The style of all pages, in each of them.
-const STYLE: &str = include_str!("../templates/pages/style.css");
+pub(crate) const STYLE: &str = include_str!("../templates/pages/style.css");
 
 /// Nothing may be loaded, run, framed or sent elsewhere; the one style is known by its hash.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
@@ -406,7 +406,8 @@ fn in_the_way(title: &str, text: &str) -> Response<Body> {
     respond(StatusCode::CONFLICT, &Told { title, text, next: Next::Nothing })
 }
 
-fn respond(status: StatusCode, page: &impl Template) -> Response<Body> {
+/// A page of one of the templates.
+pub(crate) fn respond(status: StatusCode, page: &impl Template) -> Response<Body> {
     let html = page.render().expect("writing to a string does not fail");
     let mut response = Response::new(Body::from(html));
     *response.status_mut() = status;

@@ -12,8 +12,10 @@ use tower::{Service, service_fn};
 use crate::accounts;
 use crate::app::App;
 use crate::dialects::{Dialect, Routes, bit, buildog, cadasta, pm415, stormz};
+use crate::docs;
 use crate::http;
 use crate::listen::Malformed;
+use crate::load;
 use crate::media;
 
 /// The routes of each dialect, under its name.
@@ -37,6 +39,7 @@ pub fn router(app: &App) -> Router {
         .merge(pm415::routes().router::<pm415::Pm415>())
         .merge(stormz::routes().router::<stormz::Stormz>())
         .merge(accounts::routes())
+        .merge(docs::routes())
         .route("/health/live", get(live).fallback(wrong_method))
         .route("/health/ready", get(ready).fallback(wrong_method))
         .route("/.well-known/jwks.json", get(jwks).fallback(wrong_method))
@@ -67,6 +70,8 @@ fn finish(
                 malformed()
             } else if is_preflight {
                 preflight()
+            } else if let Some(words) = words(request.uri().path()).filter(|_| load::turns_away()) {
+                (words.too_much)()
             } else {
                 route.call(request).await?
             };
@@ -152,20 +157,48 @@ async fn unknown_path(method: Method, uri: Uri) -> Response {
     if [Method::TRACE, Method::CONNECT].contains(&method) {
         return ([(header::ALLOW, METHODS)], wrong_method().await).into_response();
     }
-    let path = format!("/{}", uri.path().trim_start_matches('/'));
+    match words(uri.path()) {
+        Some(words) => (words.unknown_path)(),
+        None => http::json(StatusCode::NOT_FOUND, &json!({"error": "Not found"})),
+    }
+}
+
+/// What is answered before a route is asked.
+struct Words {
+    unknown_path: fn() -> Response,
+    too_much: fn() -> Response,
+}
+
+impl Words {
+    const fn of<D: Dialect>() -> Self {
+        Self { unknown_path: D::unknown_path, too_much: too_much::<D> }
+    }
+}
+
+/// What one is answered who comes while more is asked than can be done. The log tells of all of them in one line.
+fn too_much<D: Dialect>() -> Response {
+    let error = guildhall_domain::Error::Unavailable("more is asked than can be done".into());
+    let mut answer = D::Error::from(error).into_response();
+    answer.extensions_mut().remove::<http::Cause>();
+    answer
+}
+
+/// The words of the dialect below whose paths `path` lies.
+fn words(path: &str) -> Option<Words> {
+    let path = path.trim_start_matches('/');
     let below =
         |base: &str| path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if below("/api/organizations") || below("/api/users") {
-        buildog::Buildog::unknown_path()
-    } else if below("/api/v1") {
-        cadasta::Cadasta::unknown_path()
-    } else if below("/api") {
-        pm415::Pm415::unknown_path()
-    } else if below("/v1") || below("/oauth") {
-        stormz::Stormz::unknown_path()
-    } else if ["/organizations", "/user", "/users", "/events"].into_iter().any(below) {
-        bit::Bit::unknown_path()
+    if below("api/organizations") || below("api/users") {
+        Some(Words::of::<buildog::Buildog>())
+    } else if below("api/v1") {
+        Some(Words::of::<cadasta::Cadasta>())
+    } else if below("api") {
+        Some(Words::of::<pm415::Pm415>())
+    } else if below("v1") || below("oauth") {
+        Some(Words::of::<stormz::Stormz>())
+    } else if ["organizations", "user", "users", "events"].into_iter().any(below) {
+        Some(Words::of::<bit::Bit>())
     } else {
-        http::json(StatusCode::NOT_FOUND, &json!({"error": "Not found"}))
+        None
     }
 }

@@ -1,55 +1,29 @@
 //! SQLite: reads run where they are called, writes on one thread that commits many at once.
-//!
-//! Measured: a commit with `synchronous=FULL` costs a disk flush whatever it holds, so works that wait together share
-//! one. Each runs in a savepoint of its own; all are answered after the commit, none before. To begin a reading
-//! transaction costs more than most reads, so a reader keeps its own for as long as nothing is committed.
 
-use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::Path;
-use std::rc::Rc;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use self::readers::Readers;
+use self::writer::Writer;
 use super::migrations;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
 mod readers;
+mod writer;
 
-/// Works that may wait for the writer; one more is told that the database cannot be used now.
-const QUEUE: usize = 10_000;
-/// Works that share a commit at the most, so that the first of them does not wait for ever.
-const BATCH: usize = 256;
 /// How long a statement waits for another process (the command line beside a server).
 const BUSY: Duration = Duration::from_secs(5);
-/// Pages of the WAL after which it is written back: 16 MiB. A page that is written often is written back once for all.
-const CHECKPOINT: i64 = 4_000;
 /// Statements that a connection keeps prepared; there are fewer in all.
 const STATEMENTS: usize = 400;
 
 pub(super) struct Sqlite {
     readers: Arc<Readers>,
-    queue: Option<SyncSender<Job>>,
-    writer: Option<JoinHandle<()>>,
-}
-
-/// A work that waits. Called with nothing it runs, with an error it does not; either way it answers what to do once the
-/// commit is known.
-type Job = Box<dyn FnOnce(Option<Error>) -> Finish + Send>;
-type Finish = Box<dyn FnOnce(Result<()>)>;
-
-thread_local! {
-    /// On a writer's thread, while it works: its connection.
-    static WRITING: RefCell<Option<Rc<Connection>>> = const { RefCell::new(None) };
-    /// There, whether the work that runs has written nothing yet: its first write needs no savepoint beside the work's own.
-    static UNTOUCHED: Cell<bool> = const { Cell::new(false) };
+    writer: Writer,
 }
 
 impl Sqlite {
@@ -61,29 +35,25 @@ impl Sqlite {
         let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
+        // SQLite would do it inside a commit and keep silent about failures.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        // A write whose sync failed may be in the log as the system remembers it, and not on the disk: what is found there is
+        // synced as part of the file before anything is built on it.
+        writer::checkpoint(&connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
         migrations::run(&connection, now)?;
         let readers = Arc::new(Readers::new(file, &connection));
-        let (queue, jobs) = sync_channel(QUEUE);
-        let resting = Arc::clone(&readers);
-        let writer = std::thread::Builder::new()
-            .name("guildhall-writer".into())
-            .spawn(move || write_loop(connection, &jobs, &resting))
-            .map_err(|error| Error::Unavailable(format!("cannot start the writer's thread: {error}")))?;
-        Ok(Self { readers, queue: Some(queue), writer: Some(writer) })
+        let writer = Writer::start(connection, Arc::clone(&readers))?;
+        Ok(Self { readers, writer })
     }
 
-    /// The writer's connection, for what runs on its thread: there a read sees what the work wrote before.
-    fn writing(&self) -> Option<Rc<Connection>> {
-        let own = self.writer.as_ref().map(|writer| writer.thread().id());
-        if own != Some(std::thread::current().id()) {
-            return None;
-        }
-        WRITING.with(|writing| writing.borrow().clone())
+    /// Whether it can be written to.
+    pub(super) fn ready(&self) -> Result<()> {
+        self.writer.ready()
     }
 
+    /// On the writer's thread a read sees what the work wrote before.
     pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        match self.writing() {
+        match self.writer.connection() {
             Some(connection) => work(&connection),
             None => self.readers.read(work),
         }
@@ -91,68 +61,39 @@ impl Sqlite {
 
     pub(super) fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
-        if let Some(connection) = self.writing() {
-            if UNTOUCHED.replace(false) {
-                return first_in_savepoint(&connection, work);
-            }
-            return in_savepoint(&connection, work);
-        }
-        let (answer, answered) = sync_channel(1);
-        self.enqueue(work, move |result| drop(answer.send(result)));
-        answered.recv().unwrap_or_else(|_| Err(Error::Unavailable("the writer is gone".into())))
+        self.writer.write(work)
     }
 
     pub(super) fn submit<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
+        work: impl FnOnce() -> Result<T> + Clone + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
-        self.enqueue(|_| work(), done);
-    }
-
-    /// Lets the writer run `work` in a savepoint of its own, so that one of several operations stays or falls with the others.
-    fn enqueue<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
-        done: impl FnOnce(Result<T>) + Send + 'static,
-    ) {
-        let run = || match WRITING.with(|writing| writing.borrow().clone()) {
-            Some(connection) => {
-                UNTOUCHED.set(true);
-                in_savepoint(&connection, work)
-            }
-            None => Err(Error::Internal("a write ran outside the writer's thread".into())),
-        };
-        let job: Job = Box::new(move |refused| {
-            let answer = match refused {
-                Some(error) => Err(error),
-                None => catch_unwind(AssertUnwindSafe(run))
-                    .unwrap_or_else(|_| Err(Error::Internal("an operation panicked".into()))),
-            };
-            Box::new(move |commit| done(commit.and(answer)))
-        });
-        let refuse = |job: Job, why: &str| job(Some(Error::Unavailable(why.into())))(Ok(()));
-        match &self.queue {
-            Some(queue) => match queue.try_send(job) {
-                Ok(()) => {}
-                Err(TrySendError::Full(job)) => refuse(job, "too many writes wait"),
-                Err(TrySendError::Disconnected(job)) => refuse(job, "the writer is gone"),
-            },
-            None => refuse(job, "the writer is gone"),
-        }
+        self.writer.enqueue(|_| work(), done);
     }
 
     pub(super) fn backup(&self, file: &Path) -> Result<()> {
         if file.exists() {
             return Err(Error::Unavailable(format!("{} exists already", file.display())));
         }
-        private_file(file)?;
-        let copied = self.copy(file);
+        // Under another name first, so that half a copy is not taken for one, whatever ends this process.
+        let mut draft = file.as_os_str().to_owned();
+        draft.push(".part");
+        let draft = PathBuf::from(draft);
+        let remove = |draft: &Path| match std::fs::remove_file(draft) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        let written =
+            |error: std::io::Error| Error::Unavailable(format!("cannot write {}: {error}", file.display()));
+        remove(&draft).map_err(written)?;
+        private_file(&draft)?;
+        let copied = self.copy(&draft).and_then(|()| put_in_place(&draft, file).map_err(written));
         if copied.is_err() {
-            // Half a copy must not be taken for one; where it cannot be removed either, the error tells why.
-            drop(std::fs::remove_file(file));
+            // Where it cannot be removed either, the error tells why.
+            drop(remove(&draft));
         }
         copied
     }
@@ -166,10 +107,7 @@ impl Sqlite {
             drop(backup);
             copy.pragma_update(None, "journal_mode", "DELETE")?;
             Ok(())
-        })?;
-        std::fs::File::open(file)
-            .and_then(|copy| copy.sync_all())
-            .map_err(|error| Error::Unavailable(format!("cannot write {}: {error}", file.display())))
+        })
     }
 
     pub(super) fn integrity(&self) -> Result<Vec<String>> {
@@ -193,17 +131,10 @@ impl Sqlite {
 }
 
 impl Drop for Sqlite {
-    /// Lets the writer finish what waits, then closes. The writer's connection is the last, because one that only reads
-    /// could not put the log back into the file.
+    /// The writer's connection is the last to be closed, because one that only reads could not put the log back into the file.
     fn drop(&mut self) {
         self.readers.close();
-        drop(self.queue.take());
-        if let Some(writer) = self.writer.take() {
-            // The last handle may be dropped by a work on the writer itself, which cannot wait for its own end.
-            if writer.thread().id() != std::thread::current().id() {
-                drop(writer.join());
-            }
-        }
+        self.writer.stop();
     }
 }
 
@@ -217,6 +148,14 @@ pub(super) fn require_schema(file: &Path) -> Result<()> {
         None => "is empty",
     };
     Err(Error::Unavailable(format!("{} {why}", file.display())))
+}
+
+/// Gives what is written in `draft` its name, for good.
+fn put_in_place(draft: &Path, file: &Path) -> std::io::Result<()> {
+    std::fs::File::open(draft)?.sync_all()?;
+    std::fs::rename(draft, file)?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Makes the file, empty and for its owner alone, where it is missing.
@@ -251,76 +190,19 @@ fn connect_to(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     // KiB. The writer's is larger: there is one of it, and as many readers as ever read at the same moment.
     let cache = if flags.contains(OpenFlags::SQLITE_OPEN_CREATE) { -16_000 } else { -4_000 };
     connection.pragma_update(None, "cache_size", cache)?;
-    // Each work's savepoint keeps the pages as they were before it; by default that goes to a file.
+    // A savepoint keeps the pages as they were before it; by default that goes to a file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
 }
 
-fn write_loop(connection: Connection, jobs: &Receiver<Job>, readers: &Readers) {
-    let connection = Rc::new(connection);
-    WRITING.with(|writing| *writing.borrow_mut() = Some(Rc::clone(&connection)));
-    while let Ok(first) = jobs.recv() {
-        let mut batch = vec![first];
-        batch.extend(jobs.try_iter().take(BATCH - 1));
-        readers.let_go();
-        write_batch(&connection, batch);
-    }
-}
-
-fn write_batch(connection: &Connection, batch: Vec<Job>) {
-    if let Err(error) = execute(connection, "BEGIN IMMEDIATE") {
-        let why = error.to_string();
-        for job in batch {
-            job(Some(Error::Unavailable(why.clone())))(Ok(()));
-        }
-        return;
-    }
-    let run = |job: Job| {
-        // A full disk or a failed write ends the transaction: what follows must not run, each alone, outside one.
-        job(connection.is_autocommit().then(|| Error::Unavailable("the transaction was rolled back".into())))
-    };
-    let finishes: Vec<Finish> = batch.into_iter().map(run).collect();
-    let why = match execute(connection, "COMMIT") {
-        Ok(()) => None,
-        Err(error) => {
-            // SQLite may have rolled back by itself, and then has nothing to roll back.
-            drop(execute(connection, "ROLLBACK"));
-            Some(error.to_string())
-        }
-    };
-    for finish in finishes {
-        finish(why.as_ref().map_or(Ok(()), |why| Err(Error::Unavailable(why.clone()))));
-    }
-}
-
-/// Runs `work` so that nothing of it stays where it fails.
-fn in_savepoint<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-    execute(connection, "SAVEPOINT work")?;
-    let answer = catch_unwind(AssertUnwindSafe(|| work(connection)));
-    if !matches!(answer, Ok(Ok(_))) {
-        execute(connection, "ROLLBACK TO work")?;
-    }
-    execute(connection, "RELEASE work")?;
-    answer.unwrap_or_else(|panic| resume_unwind(panic))
-}
-
-/// The same for the first write of a work, in the savepoint that is open for the whole of it.
-fn first_in_savepoint<T>(connection: &Connection, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-    let answer = catch_unwind(AssertUnwindSafe(|| work(connection)));
-    if !matches!(answer, Ok(Ok(_))) {
-        execute(connection, "ROLLBACK TO work")?;
-        UNTOUCHED.set(true);
-    }
-    answer.unwrap_or_else(|panic| resume_unwind(panic))
-}
-
-fn execute(connection: &Connection, sql: &'static str) -> Result<()> {
-    connection.prepare_cached(sql)?.raw_execute()?;
-    Ok(())
+fn execute(connection: &Connection, sql: &'static str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.raw_execute().map(drop)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Mutex;
     use std::sync::mpsc::{Sender, channel};
 
     use super::*;
@@ -359,12 +241,13 @@ mod tests {
     /// Keeps the writer busy until told, so that what is queued meanwhile shares a batch.
     fn hold(sqlite: &Sqlite) -> Sender<()> {
         let ((release, released), (begin, begun)) = (channel(), channel());
+        let released = Arc::new(Mutex::new(released));
         let wait = move |_: &Connection| {
             begin.send(()).unwrap();
-            released.recv().unwrap();
+            released.lock().unwrap().recv().unwrap();
             Ok(())
         };
-        sqlite.enqueue(wait, |_| {});
+        sqlite.writer.enqueue(wait, |_| {});
         begun.recv().unwrap();
         release
     }
@@ -376,7 +259,7 @@ mod tests {
             let (answer, answers) = channel();
             let submit = |name: &'static str, work: fn(&Connection) -> Result<()>| {
                 let answer = answer.clone();
-                sqlite.enqueue(work, move |result| answer.send((name, result.is_ok())).unwrap());
+                sqlite.writer.enqueue(work, move |result| answer.send((name, result.is_ok())).unwrap());
             };
             submit("kept", |c| put(c, 1));
             submit("refused", |c| put(c, 2).and(Err(Missing::User.into())));
@@ -399,7 +282,7 @@ mod tests {
             let (answer, answers) = channel();
             let submit = |work: fn(&Connection) -> Result<()>| {
                 let answer = answer.clone();
-                sqlite.enqueue(work, move |result| drop(answer.send(result)));
+                sqlite.writer.enqueue(work, move |result| drop(answer.send(result)));
             };
             submit(|c| put(c, 1));
             // As SQLite itself does where the disk is full.
@@ -439,7 +322,7 @@ mod tests {
                 assert_eq!(sqlite.read(numbers).unwrap(), []);
             }
             let wal = std::fs::metadata(format!("{}-wal", sqlite.file().display())).unwrap().len();
-            assert!(wal < 2 * CHECKPOINT.unsigned_abs() * 4096, "{wal} bytes");
+            assert!(wal < 2 * writer::LOG_PAGES.unsigned_abs() * 4096, "{wal} bytes");
         });
     }
 

@@ -20,6 +20,7 @@ use crate::auth::{Failure, Why};
 use crate::http::{self, Fault, Params, Payload};
 
 mod accounts;
+mod describe;
 mod events;
 mod memberships;
 mod organizations;
@@ -28,24 +29,59 @@ mod people;
 /// The routes: accounts, organizations, who belongs to them, events.
 #[must_use]
 pub fn routes() -> Routes {
-    Routes::new(Slash::AsListed)
-        .add(Method::POST, "/users/{type}/create", accounts::create)
-        .add(Method::POST, "/user/login", accounts::log_in)
-        .add(Method::DELETE, "/user/logout", accounts::log_out)
-        .add(Method::POST, "/organizations/create", organizations::create)
-        .add(Method::GET, "/organizations/{organization_id}", organizations::fetch)
-        .add(Method::PUT, "/organizations/{organization_id}", organizations::update)
-        .add(Method::DELETE, "/organizations/{organization_id}", organizations::delete)
-        .add(Method::PUT, "/organizations/{organization_id}/invite", memberships::invite_owners)
-        .add(Method::DELETE, "/organizations/{organization_id}/remove", memberships::remove)
-        .add(Method::PUT, "/organizations/{organization_id}/membership", memberships::join)
-        .add(Method::DELETE, "/organizations/{organization_id}/membership", memberships::leave)
-        .add(Method::POST, "/organizations/{organization_id}/events/create", events::create)
-        .add(Method::GET, "/events/{event_id}", events::fetch)
-        .add(Method::PUT, "/events/{event_id}", events::update)
-        .add(Method::DELETE, "/events/{event_id}", events::delete)
-        .add(Method::PUT, "/events/{event_id}/rsvp", events::rsvp)
-        .add(Method::DELETE, "/events/{event_id}/rsvp", events::cancel_rsvp)
+    Routes::new(describe::ABOUT, Slash::AsListed)
+        .add(Method::POST, "/users/{type}/create", accounts::create, describe::create_account())
+        .add(Method::POST, "/user/login", accounts::log_in, describe::log_in())
+        .add(Method::DELETE, "/user/logout", accounts::log_out, describe::log_out())
+        .add(Method::POST, "/organizations/create", organizations::create, describe::create_organization())
+        .add(
+            Method::GET,
+            "/organizations/{organization_id}",
+            organizations::fetch,
+            describe::fetch_organization(),
+        )
+        .add(
+            Method::PUT,
+            "/organizations/{organization_id}",
+            organizations::update,
+            describe::update_organization(),
+        )
+        .add(
+            Method::DELETE,
+            "/organizations/{organization_id}",
+            organizations::delete,
+            describe::delete_organization(),
+        )
+        .add(
+            Method::PUT,
+            "/organizations/{organization_id}/invite",
+            memberships::invite_owners,
+            describe::invite_owners(),
+        )
+        .add(
+            Method::DELETE,
+            "/organizations/{organization_id}/remove",
+            memberships::remove,
+            describe::remove_member(),
+        )
+        .add(Method::PUT, "/organizations/{organization_id}/membership", memberships::join, describe::join())
+        .add(
+            Method::DELETE,
+            "/organizations/{organization_id}/membership",
+            memberships::leave,
+            describe::leave(),
+        )
+        .add(
+            Method::POST,
+            "/organizations/{organization_id}/events/create",
+            events::create,
+            describe::create_event(),
+        )
+        .add(Method::GET, "/events/{event_id}", events::fetch, describe::fetch_event())
+        .add(Method::PUT, "/events/{event_id}", events::update, describe::update_event())
+        .add(Method::DELETE, "/events/{event_id}", events::delete, describe::delete_event())
+        .add(Method::PUT, "/events/{event_id}/rsvp", events::rsvp, describe::rsvp())
+        .add(Method::DELETE, "/events/{event_id}/rsvp", events::cancel_rsvp, describe::cancel_rsvp())
 }
 
 /// Whom bit shows an organization: those whom its visibility names.

@@ -15,15 +15,22 @@ use crate::app::App;
 use crate::auth::{Failure, SignedIn};
 use crate::http::{self, Fault, PIECE, Payload, Pieces, Precision, rfc3339};
 
+mod describe;
+
 /// The routes of the document, with and without `/api`, and the one by which an account is given its names.
 #[must_use]
 pub fn routes() -> Routes {
-    Routes::new(Slash::AsListed)
-        .add(Method::GET, "/api/organizations", list)
-        .add(Method::POST, "/api/organizations", create)
-        .add(Method::GET, "/organizations", list)
-        .add(Method::POST, "/organizations", create)
-        .add(Method::POST, "/api/users", name_oneself)
+    Routes::new(describe::ABOUT, Slash::AsListed)
+        .add(Method::GET, "/api/organizations", list, describe::list_organizations("list_organizations"))
+        .add(Method::POST, "/api/organizations", create, describe::create_organization("create_organization"))
+        .add(Method::GET, "/organizations", list, describe::list_organizations("list_organizations_short"))
+        .add(
+            Method::POST,
+            "/organizations",
+            create,
+            describe::create_organization("create_organization_short"),
+        )
+        .add(Method::POST, "/api/users", name_oneself, describe::name_oneself())
 }
 
 /// An owner or admin of any organization makes another; so does one who is a member of none.

@@ -13,6 +13,7 @@ use crate::http::{self, Fault};
 
 mod accounts;
 mod contacts;
+mod describe;
 mod fields;
 mod listing;
 mod members;
@@ -22,22 +23,47 @@ mod python;
 /// The routes of the document, and those by which an account is made, entered and left.
 #[must_use]
 pub fn routes() -> Routes {
-    Routes::new(Slash::Optional)
-        .add(Method::POST, "/api/v1/account/register/", accounts::register)
-        .add(Method::POST, "/api/v1/account/login/", accounts::login)
-        .add(Method::POST, "/api/v1/account/logout/", accounts::logout)
-        .add(Method::GET, "/api/v1/account/", accounts::show)
-        .add(Method::PATCH, "/api/v1/account/", accounts::update)
-        .add(Method::GET, "/api/v1/organizations/", listing::list)
-        .add(Method::POST, "/api/v1/organizations/", organizations::create)
-        .add(Method::GET, "/api/v1/organizations/{slug}/", organizations::show)
-        .add(Method::PATCH, "/api/v1/organizations/{slug}/", organizations::update)
-        .add(Method::PUT, "/api/v1/organizations/{slug}/", organizations::replace)
-        .add(Method::GET, "/api/v1/organizations/{slug}/users/", members::list)
-        .add(Method::POST, "/api/v1/organizations/{slug}/users/", members::add)
-        .add(Method::GET, "/api/v1/organizations/{slug}/users/{username}/", members::show)
-        .add(Method::PATCH, "/api/v1/organizations/{slug}/users/{username}/", members::update)
-        .add(Method::DELETE, "/api/v1/organizations/{slug}/users/{username}/", members::remove)
+    Routes::new(describe::ABOUT, Slash::Optional)
+        .add(Method::POST, "/api/v1/account/register/", accounts::register, describe::register())
+        .add(Method::POST, "/api/v1/account/login/", accounts::login, describe::login())
+        .add(Method::POST, "/api/v1/account/logout/", accounts::logout, describe::logout())
+        .add(Method::GET, "/api/v1/account/", accounts::show, describe::show_account())
+        .add(Method::PATCH, "/api/v1/account/", accounts::update, describe::update_account())
+        .add(Method::GET, "/api/v1/organizations/", listing::list, describe::list_organizations())
+        .add(Method::POST, "/api/v1/organizations/", organizations::create, describe::create_organization())
+        .add(Method::GET, "/api/v1/organizations/{slug}/", organizations::show, describe::show_organization())
+        .add(
+            Method::PATCH,
+            "/api/v1/organizations/{slug}/",
+            organizations::update,
+            describe::update_organization(),
+        )
+        .add(
+            Method::PUT,
+            "/api/v1/organizations/{slug}/",
+            organizations::replace,
+            describe::replace_organization(),
+        )
+        .add(Method::GET, "/api/v1/organizations/{slug}/users/", members::list, describe::list_members())
+        .add(Method::POST, "/api/v1/organizations/{slug}/users/", members::add, describe::add_member())
+        .add(
+            Method::GET,
+            "/api/v1/organizations/{slug}/users/{username}/",
+            members::show,
+            describe::show_member(),
+        )
+        .add(
+            Method::PATCH,
+            "/api/v1/organizations/{slug}/users/{username}/",
+            members::update,
+            describe::update_member(),
+        )
+        .add(
+            Method::DELETE,
+            "/api/v1/organizations/{slug}/users/{username}/",
+            members::remove,
+            describe::remove_member(),
+        )
 }
 
 /// To whom an organization exists here: an archived one to its owners and admins alone.

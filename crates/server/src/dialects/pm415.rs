@@ -22,6 +22,7 @@ use crate::auth::{Failure, SignedIn};
 use crate::http::{self, Fault};
 
 mod account;
+mod describe;
 mod form;
 mod lists;
 mod members;
@@ -31,29 +32,44 @@ mod organization;
 #[must_use]
 pub fn routes() -> Routes {
     let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
-    Routes::new(Slash::OptionalOrDoubled)
-        .add(post.clone(), "/api/account/register", account::register)
-        .add(get.clone(), "/api/account/verify", account::show_verification)
-        .add(post.clone(), "/api/account/verify", account::verify)
-        .add(post.clone(), "/api/account/login", account::login)
-        .add(post.clone(), "/api/account/forgotpassword", account::forgot_password)
-        .add(post.clone(), "/api/account/changepassword", account::change_password)
-        .add(get.clone(), "/api/user", account::show)
-        .add(get.clone(), "/api/user/orgs", account::organizations)
-        .add(get.clone(), "/api/user/apikey", account::show_api_key)
-        .add(post.clone(), "/api/user/apikey", account::replace_api_key)
-        .add(post.clone(), "/api/org", organization::create)
-        .add(get.clone(), "/api/org", organization::list)
-        .add(get.clone(), "/api/org/invite", members::show_invitation)
-        .add(post.clone(), "/api/org/switch/{orgid}", organization::switch)
-        .add(put.clone(), "/api/org/{orgid}", organization::update)
-        .add(Method::DELETE, "/api/org/{orgid}", organization::delete)
-        .add(get, "/api/org/{orgid}/users", members::list)
-        .add(post.clone(), "/api/org/{orgid}/invitelink", members::invite)
-        .add(post, "/api/org/{orgid}/users/remove", members::remove)
-        .add(put.clone(), "/api/org/{orgid}/admin/grant", members::grant)
-        .add(put.clone(), "/api/org/{orgid}/admin/revoke", members::revoke)
-        .add(put, "/api/org/{orgid}/admin/resetpassword", members::reset_passwords)
+    Routes::new(describe::ABOUT, Slash::OptionalOrDoubled)
+        .add(post.clone(), "/api/account/register", account::register, describe::register())
+        .add(get.clone(), "/api/account/verify", account::show_verification, describe::show_verification())
+        .add(post.clone(), "/api/account/verify", account::verify, describe::verify())
+        .add(post.clone(), "/api/account/login", account::login, describe::login())
+        .add(
+            post.clone(),
+            "/api/account/forgotpassword",
+            account::forgot_password,
+            describe::forgot_password(),
+        )
+        .add(
+            post.clone(),
+            "/api/account/changepassword",
+            account::change_password,
+            describe::change_password(),
+        )
+        .add(get.clone(), "/api/user", account::show, describe::show_user())
+        .add(get.clone(), "/api/user/orgs", account::organizations, describe::list_user_organizations())
+        .add(get.clone(), "/api/user/apikey", account::show_api_key, describe::show_api_key())
+        .add(post.clone(), "/api/user/apikey", account::replace_api_key, describe::replace_api_key())
+        .add(post.clone(), "/api/org", organization::create, describe::create_organization())
+        .add(get.clone(), "/api/org", organization::list, describe::list_organizations())
+        .add(get.clone(), "/api/org/invite", members::show_invitation, describe::show_invitation())
+        .add(post.clone(), "/api/org/switch/{orgid}", organization::switch, describe::switch())
+        .add(put.clone(), "/api/org/{orgid}", organization::update, describe::update_organization())
+        .add(Method::DELETE, "/api/org/{orgid}", organization::delete, describe::delete_organization())
+        .add(get, "/api/org/{orgid}/users", members::list, describe::list_users())
+        .add(post.clone(), "/api/org/{orgid}/invitelink", members::invite, describe::invite())
+        .add(post, "/api/org/{orgid}/users/remove", members::remove, describe::remove_users())
+        .add(put.clone(), "/api/org/{orgid}/admin/grant", members::grant, describe::grant())
+        .add(put.clone(), "/api/org/{orgid}/admin/revoke", members::revoke, describe::revoke())
+        .add(
+            put,
+            "/api/org/{orgid}/admin/resetpassword",
+            members::reset_passwords,
+            describe::reset_passwords(),
+        )
 }
 
 /// The organization that a path names: it exists for its members alone.

@@ -22,6 +22,7 @@ use crate::auth::{Failure, SignedIn};
 use crate::http::{self, Fault, PIECE, Params, Payload, Precision, Query, rfc3339};
 
 mod avatar;
+mod describe;
 mod lists;
 mod members;
 mod token;
@@ -31,16 +32,21 @@ use lists::Paging;
 /// The routes of the document.
 #[must_use]
 pub fn routes() -> Routes {
-    Routes::new(Slash::Optional)
-        .add(Method::POST, "/oauth/token", token::create)
-        .add(Method::GET, "/v1/user/me", me)
-        .add(Method::GET, "/v1/user/me/organizations", mine)
-        .add(Method::GET, "/v1/organizations/{id}", get)
-        .add(Method::PUT, "/v1/organizations/{id}", update)
-        .add(Method::PUT, "/v1/organizations/{id}/avatar", avatar::put)
-        .add(Method::GET, "/v1/organizations/{id}/members", members::list)
-        .add(Method::POST, "/v1/organizations/{id}/members", members::add)
-        .add(Method::DELETE, "/v1/organizations/{id}/members/{user}", members::remove)
+    Routes::new(describe::ABOUT, Slash::Optional)
+        .add(Method::POST, "/oauth/token", token::create, describe::token())
+        .add(Method::GET, "/v1/user/me", me, describe::me())
+        .add(Method::GET, "/v1/user/me/organizations", mine, describe::my_organizations())
+        .add(Method::GET, "/v1/organizations/{id}", get, describe::get())
+        .add(Method::PUT, "/v1/organizations/{id}", update, describe::update())
+        .add(Method::PUT, "/v1/organizations/{id}/avatar", avatar::put, describe::put_avatar())
+        .add(Method::GET, "/v1/organizations/{id}/members", members::list, describe::list_members())
+        .add(Method::POST, "/v1/organizations/{id}/members", members::add, describe::add_member())
+        .add(
+            Method::DELETE,
+            "/v1/organizations/{id}/members/{user}",
+            members::remove,
+            describe::remove_member(),
+        )
 }
 
 #[derive(Serialize)]

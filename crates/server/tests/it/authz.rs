@@ -15,7 +15,7 @@ type Route = (String, &'static str);
 /// Every call of every dialect.
 fn routes() -> Vec<(&'static str, Vec<Route>)> {
     let list = |(dialect, routes): (_, guildhall::dialects::Routes)| {
-        let listed = routes.listed().iter().map(|(method, path)| (method.to_string(), *path));
+        let listed = routes.listed().iter().map(|(method, path, _)| (method.to_string(), *path));
         (dialect, listed.collect())
     };
     dialects().into_iter().map(list).collect()

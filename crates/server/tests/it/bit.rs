@@ -18,6 +18,7 @@ use image::{DynamicImage, ImageFormat};
 use serde_json::{Value, json};
 
 use crate::harness::{Call, House, PASSWORD};
+use crate::place::hands;
 
 /// What a handler says.
 fn says(text: &str) -> Value {
@@ -83,7 +84,7 @@ fn crowd(house: &House, number: usize, state: State) -> Vec<(String, String)> {
     };
     let mut made: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = names
-            .chunks(number.div_ceil(32))
+            .chunks(number.div_ceil(hands()))
             .map(|names| scope.spawn(move || names.iter().map(make).collect::<Vec<_>>()))
             .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()

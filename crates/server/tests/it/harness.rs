@@ -33,6 +33,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
+use crate::described;
 use crate::place::Place;
 
 /// 2026-01-02T03:04:05.678901Z: where the clock of every house stands at first.
@@ -301,22 +302,24 @@ impl House {
         self.router.clone()
     }
 
-    /// Sends the call and reads the whole answer.
+    /// Sends the call and reads the whole answer, which has to be one that the description tells of.
     pub(crate) async fn send(&self, call: Call) -> Answer {
-        let response = self.router.clone().oneshot(call.request()).await.unwrap();
+        let response = self.router.clone().oneshot(call.clone().request()).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("the body comes whole").to_bytes().to_vec();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        described::check(&call, &answer);
+        answer
     }
 }
 
 /// A request, put together step by step.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Call {
-    method: Method,
-    path: String,
+    pub(crate) method: Method,
+    pub(crate) path: String,
     headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     client: Option<IpAddr>,
 }
 
@@ -396,6 +399,11 @@ impl Call {
         }
         body.extend_from_slice(b"--edge--\r\n");
         self.body("multipart/form-data; boundary=edge", &body)
+    }
+
+    /// The first header of that name.
+    pub(crate) fn sent(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     fn request(self) -> Request<Body> {

@@ -10,6 +10,8 @@ use guildhall::mail::letters::InvitedAs;
 use guildhall::pages::{Confirm, Invitation, Invite, Page, Reset, Why, field, render};
 use http_body_util::BodyExt;
 
+use crate::harness::{House, get};
+
 const TOKEN: &str = "0123456789abcdef";
 const EMAIL: &str = "grace@example.org";
 /// As long as a name may be, and without a place to break it.
@@ -113,6 +115,11 @@ pub(crate) async fn write_every_page() {
         std::fs::write(folder.join("policy.txt"), policy).unwrap();
     }
     std::fs::write(folder.join("reset-done-return.html"), html(&Page::Reset(Reset::Done)).await).unwrap();
+    let house = House::new();
+    for page in ["", "/bit", "/buildog", "/cadasta", "/pm415", "/stormz"] {
+        let file = format!("docs{}.html", page.replace('/', "-"));
+        std::fs::write(folder.join(file), house.send(get(&format!("/docs{page}"))).await.body).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use guildhall_domain::db::{Db, Settings, Target};
+use guildhall_domain::{Error, Result};
 
 /// In the environment of this binary: the engine that its tests use, if not SQLite.
 pub(crate) const ENGINE: &str = "GUILDHALL_TEST_ENGINE";
@@ -15,6 +16,22 @@ const CONNECTIONS: usize = 8;
 #[expect(clippy::disallowed_methods, reason = "the variable is the tests' own")]
 pub(crate) fn is_postgres() -> bool {
     std::env::var_os(ENGINE).is_some_and(|engine| engine == "postgres")
+}
+
+/// How many threads make what a test begins with: on SQLite they share commits; on PostgreSQL they would be in each
+/// other's way, and what is done again draws its numbers again.
+pub(crate) fn hands() -> usize {
+    if is_postgres() { 1 } else { 32 }
+}
+
+/// Asks until it is answered, as a client does who is told to come back: of many that meet, an engine may send some away.
+pub(crate) fn insist<T>(work: impl Fn() -> Result<T>) -> Result<T> {
+    loop {
+        match work() {
+            Err(Error::Unavailable(_)) => std::thread::yield_now(),
+            told => return told,
+        }
+    }
 }
 
 /// Where a test's database is.
@@ -81,8 +98,18 @@ impl Stored {
         rows.unwrap().map(Result::unwrap).collect()
     }
 
-    /// The names of all tables.
-    pub(crate) fn tables(&mut self) -> Vec<String> {
+    /// Every row of every table.
+    pub(crate) fn everything(&mut self) -> Vec<String> {
+        let mut everything = Vec::new();
+        for table in self.tables() {
+            let mut rows = self.rows(&format!("SELECT '{table}', t.* FROM \"{table}\" t"));
+            rows.sort_unstable();
+            everything.extend(rows);
+        }
+        everything
+    }
+
+    fn tables(&mut self) -> Vec<String> {
         self.rows(match self {
             Self::Sqlite(_) => "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
             Self::Postgres(_) => {

@@ -7,6 +7,7 @@ use guildhall_domain::onboarding::SignedIn;
 use serde_json::{Value, json};
 
 use crate::harness::{House, PASSWORD};
+use crate::place::hands;
 
 mod account;
 mod members;
@@ -37,11 +38,10 @@ fn done() -> Value {
 
 /// Makes many things side by side, whose commits then go to the disk together.
 fn make_many(count: usize, make: impl Fn(usize) + Sync) {
-    const LANES: usize = 32;
-    let make = &make;
+    let (make, lanes) = (&make, hands());
     std::thread::scope(|scope| {
-        for lane in 0..LANES {
-            scope.spawn(move || (lane..count).step_by(LANES).for_each(make));
+        for lane in 0..lanes {
+            scope.spawn(move || (lane..count).step_by(lanes).for_each(make));
         }
     });
 }

@@ -17,6 +17,7 @@ use guildhall_domain::users::{NewUser, Profile, UserKey};
 use guildhall_domain::{Error, Result, check};
 
 use crate::harness::{House, Plan};
+use crate::place::insist;
 
 fn house() -> House {
     House::with(Plan { in_memory: true, ..Plan::default() })
@@ -30,15 +31,15 @@ fn login(name: &str) -> UserKey {
     UserKey::Login(name.into())
 }
 
-/// What each of `count` threads answers that begin together.
-fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+/// What each of `count` threads is answered that begin together.
+fn together<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Vec<Result<T>> {
     let begin = Barrier::new(count);
     std::thread::scope(|scope| {
         let run = |number| {
             let (begin, work) = (&begin, &work);
             scope.spawn(move || {
                 begin.wait();
-                work(number)
+                insist(|| work(number))
             })
         };
         let threads: Vec<_> = (0..count).map(run).collect();
@@ -242,7 +243,8 @@ fn what_is_unique_stays_so() {
         let answers = together(16, |_| memberships::add(house.db(), &ana, &at(&slug), &email, Grant::Member));
         expect_one(&answers, "Conflict(AlreadyMember)");
     }
-    let made = together(40, |_| create("Many", Visibility::Private).unwrap().slug);
+    let made = together(40, |_| create("Many", Visibility::Private));
+    let made: Vec<String> = made.into_iter().map(|made| made.unwrap().slug).collect();
     let mut numbers: Vec<u64> = made
         .iter()
         .map(|slug| slug.strip_prefix("many-").map_or(0, |number| number.parse().unwrap()))

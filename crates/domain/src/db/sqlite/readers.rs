@@ -103,8 +103,11 @@ impl Reader {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<()> {
+    fn end(&mut self) -> rusqlite::Result<()> {
         self.since = None;
-        if self.connection.is_autocommit() { Ok(()) } else { execute(&self.connection, "COMMIT") }
+        if !self.connection.is_autocommit() {
+            execute(&self.connection, "COMMIT")?;
+        }
+        Ok(())
     }
 }

@@ -21,7 +21,7 @@ use crate::auth::SignedIn;
 use crate::http::{PIECE, Params, Payload};
 
 /// The most characters of a place.
-const LOCATION_MAX: usize = 50;
+pub(super) const LOCATION_MAX: usize = 50;
 
 /// The event that the path names. No event has the number 0, which a malformed id stands for.
 fn event(params: &Params) -> EventId {

@@ -12,7 +12,8 @@ pub(super) const ELEMENTS_MAX: usize = 100;
 /// Of a contact that says neither.
 const EITHER: &str = "Please provide either email or tel";
 /// The keys of a contact that are texts of whatever form.
-const TEXTS: [&str; 5] = ["street-address", "locality", "postal-code", "country-name", "job-title"];
+pub(super) const TEXTS: [&str; 5] =
+    ["street-address", "locality", "postal-code", "country-name", "job-title"];
 
 /// The contacts as they are kept; nothing where the field is absent. As in the original a single one needs no list.
 pub(super) fn read(body: &Body) -> Read<Option<String>> {

@@ -17,11 +17,11 @@ use crate::auth::Caller;
 use crate::http::{self, PIECE, Pieces, Query};
 
 /// The most organizations of one part.
-const LIMIT_MAX: usize = 1_000;
+pub(super) const LIMIT_MAX: usize = 1_000;
 /// How many a part holds where only its beginning is told, as in the original.
 const LIMIT_DEFAULT: usize = 100;
 /// The most characters that are sought: each word costs a look at every organization.
-const SEARCH_MAX: usize = 200;
+pub(super) const SEARCH_MAX: usize = 200;
 const SEARCH_TOO_LONG: &str = "Ensure this field has no more than 200 characters.";
 /// The path of the list.
 const PATH: &str = "/api/v1/organizations/";

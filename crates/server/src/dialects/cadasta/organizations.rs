@@ -20,7 +20,7 @@ use crate::auth::{Caller, SignedIn};
 use crate::http::{self, Params, Payload};
 
 /// The most characters of a url.
-const URL_MAX: usize = 2_000;
+pub(super) const URL_MAX: usize = 2_000;
 /// The slugs that stand for pages of the original: a name that would give one is refused.
 const PAGES: [&str; 2] = ["add", "new"];
 

@@ -14,9 +14,9 @@ use super::{Error, Pm415};
 use crate::http::Payload;
 
 /// The fewest characters of an organization's name here.
-const ORGANIZATION_NAME_MIN: usize = 2;
+pub(super) const ORGANIZATION_NAME_MIN: usize = 2;
 /// The most people that one call names.
-const USERS_MAX: usize = 100;
+pub(super) const USERS_MAX: usize = 100;
 
 /// A key, and what messages call it.
 #[derive(Clone, Copy)]

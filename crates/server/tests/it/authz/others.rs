@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use super::calls;
 use super::routes;
 use super::scene::{OWNER, Person, Place, Scene, house};
-use crate::harness::{Answer, House, get};
+use crate::harness::{Answer, get};
 use guildhall_domain::memberships::{Joining, Visibility};
 
 /// What paths call an organization or an event.
@@ -41,7 +41,7 @@ async fn anothers_organization_is_as_one_that_never_was() {
                 }
                 assert!(!answers[0].0.is_success(), "{method} {path}: {answers:?}");
                 assert!(answers.iter().all(|answer| *answer == answers[0]), "{method} {path}: {answers:#?}");
-                assert_eq!(rows(&house), before, "{method} {path} changed something");
+                assert_eq!(house.place.stored().everything(), before, "{method} {path} changed something");
             }
         }
     }
@@ -78,7 +78,7 @@ async fn anothers_member_is_as_one_who_never_was() {
                 answers.push(parts(house.send(call.bearer(own.credential.as_ref().unwrap())).await));
             }
             assert!(answers.iter().all(|answer| *answer == answers[0]), "{method} {path}: {answers:#?}");
-            assert_eq!(rows(&house), before, "{method} {path} changed something");
+            assert_eq!(house.place.stored().everything(), before, "{method} {path} changed something");
         }
     }
     let expected = [
@@ -101,7 +101,7 @@ async fn anothers_member_is_as_one_who_never_was() {
 async fn settled(scene: &Scene<'_>) -> Vec<String> {
     let credential = scene.credential.as_ref().unwrap();
     assert_eq!(scene.house.send(get("/v1/user/me").bearer(credential)).await.status, StatusCode::OK);
-    rows(scene.house)
+    scene.house.place.stored().everything()
 }
 
 type Parts = (StatusCode, HeaderMap, String);
@@ -129,15 +129,4 @@ fn parts(answer: Answer) -> Parts {
         headers.remove(name);
     }
     (answer.status, headers, body)
-}
-
-/// Every row of every table.
-fn rows(house: &House) -> Vec<String> {
-    let mut stored = house.place.stored();
-    let rows_of = |table: String| {
-        let mut rows = stored.rows(&format!("SELECT '{table}', t.* FROM \"{table}\" t"));
-        rows.sort();
-        rows
-    };
-    house.place.stored().tables().into_iter().flat_map(rows_of).collect()
 }

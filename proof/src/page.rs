@@ -1,0 +1,60 @@
+//! The page that a run writes: nobody edits it by hand.
+
+use crate::item::{Outcome, Told};
+use crate::place::Place;
+use crate::{Result, machine};
+
+/// What stands on the page below the table, written by people.
+const FOUND: &str = include_str!("../FOUND.md");
+
+/// The items of a run and what came of them.
+pub(crate) struct Page {
+    long: bool,
+    told: Vec<Told>,
+}
+
+impl Page {
+    pub(crate) fn new(long: bool) -> Self {
+        Self { long, told: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, told: Told) {
+        self.told.push(told);
+    }
+
+    /// Whether every claim held.
+    pub(crate) fn all_held(&self) -> bool {
+        self.told.iter().all(Told::held)
+    }
+
+    /// In Markdown.
+    pub(crate) fn render(&self, place: &Place) -> Result<String> {
+        let seed = place.seed;
+        let tier = if self.long { "long" } else { "quick" };
+        let mut text = format!(
+            "# What was proved\n\nWritten by `cargo run --release -p guildhall-proof -- {tier} --write docs/proof.md` on {}; \
+             not edited.\n{}\nWhat chance decided follows from seed {seed}.\n\n\
+             | claim | how it was tried | count | violations | control: without its guard | seed |\n\
+             |---|---|---|---:|---|---:|\n",
+            machine::today()?,
+            machine::facts(&place.program)?,
+        );
+        for told in &self.told {
+            let (name, claim) = (told.item.name(), told.item.claim());
+            text.push_str(&match &told.outcome {
+                Outcome::Tried { how, count, violations, control } => {
+                    let number = violations.len();
+                    let judged = if control.failed { "" } else { " **but did not fail**" };
+                    format!(
+                        "| **{name}** {claim} | {how} | {count} | {number} | {}{judged} | {seed} |\n",
+                        control.told
+                    )
+                }
+                Outcome::Skipped(why) => format!("| **{name}** {claim} | SKIPPED: {why} | 0 | | | |\n"),
+            });
+        }
+        text.push('\n');
+        text.push_str(FOUND);
+        Ok(text)
+    }
+}
