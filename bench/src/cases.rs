@@ -185,7 +185,7 @@ impl House<'_> {
     fn create(&self, report: &mut Report) -> Result<()> {
         let mut bare = Bare::open(&self.folder().join("bare.db"))?;
         let data = self.folder().join("one-by-one");
-        town::found(&data, 1)?;
+        town::found(&data, 2)?;
         let owner = server::token(&self.program, &data, town::OWNER)?;
         let one_by_one = server::serve_one_by_one(&self.program, &data, self.folder())?;
         let (ours, others) =

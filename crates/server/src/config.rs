@@ -82,13 +82,17 @@ impl Options {
     }
 
     /// The options that say where the data is, as a shell takes them, a space before each: what another command needs to
-    /// work on the same.
+    /// work on the same. In the place of a URL that may hold a password stands its beginning.
     #[must_use]
     pub fn whereabouts(&self) -> String {
-        ["config", "data", "database"]
-            .into_iter()
-            .filter_map(|key| self.get(key).map(|value| format!(" --{key} {}", quoted(value))))
-            .collect()
+        let shown = |key, value: &String| match value.split_once("://") {
+            Some((scheme, _)) if key == "database" && scheme.starts_with("postgres") => {
+                format!(" --database {scheme}://…")
+            }
+            _ => format!(" --{key} {}", quoted(value)),
+        };
+        let given = ["config", "data", "database"].into_iter();
+        given.filter_map(|key| self.get(key).map(|value| shown(key, value))).collect()
     }
 }
 

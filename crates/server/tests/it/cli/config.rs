@@ -180,13 +180,16 @@ fn a_slash_at_the_end_of_the_public_url_is_dropped() {
 }
 
 /// A line of a file, and what is told about it.
-const FAULTS: [(&str, &str); 36] = [
+const FAULTS: [(&str, &str); 39] = [
     ("listen = \"3010\"", "listen: \"3010\" is not an address and port such as 127.0.0.1:3010"),
     ("listen = true", "listen: not a text or number"),
     ("data = \"\"", "data: must not be empty"),
     ("secret = \"hunter2\"", "secret: not 64 hex digits (make one with: openssl rand -hex 32)"),
     ("database = \"mysql://u:p@h\"", "database: expected sqlite:PATH or postgres://USER@HOST/NAME"),
     ("database = \"mysql:\"", "database: expected sqlite:PATH or postgres://USER@HOST/NAME"),
+    ("database = \"postgres://:hush@h/d\"", "database: names no user"),
+    ("database = \"postgres://u:hush@h/d?ssl=1\"", "database: the parameter \"ssl\" is not known"),
+    ("database_connections = 0", "database_connections: \"0\" is not a whole number from 1 to 1000"),
     ("oauth_clients = { app = \"\" }", "oauth_clients.app: must not be empty"),
     ("database = \"sqlite:\"", "database: expected sqlite:PATH or postgres://USER@HOST/NAME"),
     ("public-url = \"hall.example\"", "public-url: not an http:// or https:// URL"),
