@@ -7,7 +7,7 @@ use askama::Template;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use serde_json::Value;
 
@@ -60,22 +60,20 @@ fn told(status: StatusCode, title: &str, text: &str) -> Response {
     render(&Page::Message { status, title, text }, None)
 }
 
-fn find(name: &str) -> Result<&'static Api, Response> {
-    let missing = || {
-        told(
-            StatusCode::NOT_FOUND,
-            "There is no such page",
-            "The page /docs lists the interfaces that are described here.",
-        )
-    };
-    APIS.iter().find(|api| api.about.name == name).ok_or_else(missing)
+fn find(name: &str) -> Option<&'static Api> {
+    APIS.iter().find(|api| api.about.name == name)
+}
+
+fn missing() -> Response {
+    told(
+        StatusCode::NOT_FOUND,
+        "There is no such page",
+        "The page /docs lists the interfaces that are described here.",
+    )
 }
 
 async fn describe(Path(name): Path<String>) -> Response {
-    match find(&name) {
-        Ok(api) => http::json(StatusCode::OK, &api.document),
-        Err(missing) => missing,
-    }
+    find(&name).map_or_else(missing, |api| http::json(StatusCode::OK, &api.document))
 }
 
 async fn show_all(State(app): State<App>) -> Response {
@@ -84,10 +82,7 @@ async fn show_all(State(app): State<App>) -> Response {
 }
 
 async fn show_one(State(app): State<App>, Path(name): Path<String>) -> Response {
-    match find(&name) {
-        Ok(api) => pages::respond(StatusCode::OK, &ApiPage::of(api, &app.public_url)),
-        Err(missing) => missing.into_response(),
-    }
+    find(&name).map_or_else(missing, |api| pages::respond(StatusCode::OK, &ApiPage::of(api, &app.public_url)))
 }
 
 #[derive(Template)]
@@ -152,7 +147,12 @@ impl ApiPage {
             },
             curl: example::curl(&api.about, public_url, (method, path), operation),
             parameters: parameters(operation),
-            kinds: operation.bodies.iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join(" or "),
+            kinds: operation
+                .bodies
+                .iter()
+                .map(|(kind, _)| format!("`{kind}`"))
+                .collect::<Vec<_>>()
+                .join(" or "),
             body: operation.bodies.first().map(|(_, schema)| fields("", schema)).unwrap_or_default(),
             answers: answers(&api.about, method, operation),
         };
