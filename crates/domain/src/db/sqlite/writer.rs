@@ -70,7 +70,10 @@ where
     }
 
     fn tell(self: Box<Self>, committed: Result<()>) {
-        (self.done)(committed.and(self.answer));
+        let Self { work, done, answer } = *self;
+        // It may hold the database: who is answered and drops the last other handle waits for its end only without this one.
+        drop(work);
+        done(committed.and(answer));
     }
 }
 

@@ -29,7 +29,7 @@ impl<L: Copy, R> Lists<L, R> {
         self,
         db: &Db,
         head: &H,
-    ) -> Result<Pieces<impl FnMut(&Db, &mut Vec<u8>) -> Result<bool> + Send + 'static + use<L, R, C, H>>>
+    ) -> Result<Pieces<impl Next + use<L, R, C, H>>>
     where
         H: Serialize,
         L: Send + Sync,
@@ -49,6 +49,11 @@ impl<L: Copy, R> Lists<L, R> {
         Ok(Pieces { first, next, end: "}", is_whole })
     }
 }
+
+/// Appends the next piece of an answer; false where none is left.
+pub(super) trait Next: FnMut(&Db, &mut Vec<u8>) -> Result<bool> + Send + 'static {}
+
+impl<F: FnMut(&Db, &mut Vec<u8>) -> Result<bool> + Send + 'static> Next for F {}
 
 struct Writer<L: 'static, R, C> {
     lists: Lists<L, R>,
