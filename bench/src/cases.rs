@@ -1,5 +1,6 @@
 //! What is measured, and against what.
 
+use std::cell::Cell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -87,6 +88,9 @@ impl Case {
     }
 }
 
+/// Where buildog makes organizations.
+const CREATE: &str = "/api/organizations";
+
 /// A running server and what is in it.
 pub(crate) struct House<'p> {
     pub(crate) plan: &'p Plan,
@@ -95,6 +99,7 @@ pub(crate) struct House<'p> {
     /// The reader's session token.
     pub(crate) reader: String,
     owner: String,
+    program: PathBuf,
     folder: Folder,
 }
 
@@ -125,7 +130,7 @@ pub(crate) fn run(plan: &Plan, chosen: &[Case]) -> Result<Report> {
     let token = |login| server::token(&program, &town.data, login);
     let (reader, owner) = (token(town::READER)?, token(town::OWNER)?);
     let server = server::serve(&program, &town.data, &folder.0)?;
-    let house = House { plan, town, server, reader, owner, folder };
+    let house = House { plan, town, server, reader, owner, program, folder };
     let mut report = Report::default();
     for case in chosen {
         house.measure(*case, &mut report)?;
@@ -176,22 +181,32 @@ impl House<'_> {
         Ok(())
     }
 
-    /// New organizations, against SQLite alone: a commit for each, and one for 64.
+    /// New organizations, against the same server with a commit for each, and SQLite alone with a commit for 64.
     fn create(&self, report: &mut Report) -> Result<()> {
         let mut bare = Bare::open(&self.folder().join("bare.db"))?;
-        let url = format!("{}/api/organizations", self.server.base);
-        let (figures, [one, many]) = self.by_turns(
-            |round, lasting| {
-                let script = creating(&self.owner, round);
-                wrk::run(&Load { url: &url, connections: 64, script: &script }, lasting, self.folder())
+        let data = self.folder().join("one-by-one");
+        town::found(&data, 2)?;
+        let owner = server::token(&self.program, &data, town::OWNER)?;
+        let one_by_one = server::serve_one_by_one(&self.program, &data, self.folder())?;
+        let (ours, others) =
+            (format!("{}{CREATE}", self.server.base), format!("{}{CREATE}", one_by_one.base));
+        let creating = |url: &str, script: &str, lasting| {
+            wrk::run(&Load { url, connections: 64, script }, lasting, self.folder())
+        };
+        let turns = Cell::new(0);
+        let (figures, [single, many]) = self.by_turns(
+            |round, lasting| creating(&ours, &new_names(&self.owner, round), lasting),
+            |lasting| {
+                turns.set(turns.get() + 1);
+                let single = creating(&others, &new_names(&owner, turns.get()), lasting)?;
+                Ok([single.per_second, bare.create(64, lasting)?])
             },
-            |lasting| Ok([bare.create(1, lasting)?, bare.create(64, lasting)?]),
         )?;
         let name = "buildog: create an organization, durably, 64 clients";
-        let against = Against { what: "SQLite, a commit for each", per_second: one, at_least: Some(5.0) };
-        report.add(name, figures, Some(against));
-        let against = Against { what: "SQLite, a commit for 64", per_second: many, at_least: Some(0.7) };
-        report.add(name, figures, Some(against));
+        let what = "the same server, a commit for each";
+        report.add(name, figures, Some(Against { what, per_second: single, at_least: Some(5.0) }));
+        let what = "SQLite alone, a commit for 64";
+        report.add(name, figures, Some(Against { what, per_second: many, at_least: Some(0.7) }));
         Ok(())
     }
 
@@ -263,7 +278,7 @@ impl House<'_> {
 }
 
 /// A name that was not there before in each request.
-fn creating(token: &str, round: u32) -> String {
+fn new_names(token: &str, round: u32) -> String {
     format!(
         r#"{}wrk.headers['Content-Type'] = 'application/json'
 local count = 0

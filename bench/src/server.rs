@@ -69,9 +69,20 @@ impl Drop for Process {
 /// The server on its data folder, with everything as it is by default but the limits on how often, which are there to
 /// refuse what is done here.
 pub(crate) fn serve(program: &Path, data: &Path, folder: &Path) -> Result<Process> {
+    Process::start(&mut serving(program, data), &folder.join("server.log"))
+}
+
+/// The same server with a commit for each write.
+pub(crate) fn serve_one_by_one(program: &Path, data: &Path, folder: &Path) -> Result<Process> {
+    let mut command = serving(program, data);
+    command.env("GUILDHALL_WRITES_PER_COMMIT", "1");
+    Process::start(&mut command, &folder.join("one-by-one.log"))
+}
+
+fn serving(program: &Path, data: &Path) -> Command {
     let mut command = Command::new(program);
     command.args(["serve", "--listen", "127.0.0.1:0", "--limits", "off", "--data"]).arg(data);
-    Process::start(&mut command, &folder.join("server.log"))
+    command
 }
 
 /// This program as the floor, answering `body`.

@@ -14,17 +14,22 @@ use crate::place::Place;
 
 mod client;
 mod compare;
+mod crowd;
 mod disk;
 mod faults;
+mod floor;
 mod item;
 mod kill;
 mod ledger;
 mod machine;
+mod overload;
 mod page;
 mod place;
 mod power_cut;
 mod process;
 mod revocation;
+mod secrets;
+mod slow;
 mod timing;
 mod tracer;
 mod workload;
@@ -96,6 +101,7 @@ fn run(arguments: &[String]) -> Result<bool> {
             return Ok(true);
         }
         // What a control runs.
+        ["floor", busy] => return floor::serve(busy).map(|()| true),
         ["bare", file] => return faults::bare(file.as_ref()).map(|()| true),
         _ => {}
     }

@@ -95,9 +95,8 @@ pub(crate) struct Server {
 pub(crate) fn serving(program: &Path, data: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
-    command
-        .args(["serve", "--listen", "127.0.0.1:0", "--limits", "off", "--log", "warn", "--data"])
-        .arg(data);
+    command.env("GUILDHALL_LOG", "warn");
+    command.args(["serve", "--listen", "127.0.0.1:0", "--limits", "off", "--data"]).arg(data);
     command
 }
 

@@ -15,7 +15,9 @@ use crate::process::{self, Server};
 const APART: Duration = Duration::from_millis(1);
 
 /// Who is asked about.
-const KINDS: [&str; 3] = ["known", "unknown", "disabled"];
+///
+/// The first is there twice: how far it is from itself is what the machine adds by chance.
+const KINDS: [&str; 4] = ["known", "unknown", "disabled", "known-too"];
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +29,8 @@ enum Ask {
 
 /// What was measured of a question: the times and the answer for each kind.
 struct Measured {
-    times: [Vec<Duration>; 3],
-    answers: [Option<String>; 3],
+    times: [Vec<Duration>; 4],
+    answers: [Option<String>; 4],
 }
 
 pub(crate) fn run(place: &Place) -> Result<Outcome> {
@@ -45,26 +47,28 @@ pub(crate) fn run(place: &Place) -> Result<Outcome> {
     let server = Server::start(&mut process::serving(&place.program, &data), place.path("server.log"))?;
     let mut asker = Asker { client: Client::new(&server.address), owner, number };
     let random = place.random("timing");
-    let (mut wrong, mut widest, mut count) = (Vec::new(), Duration::ZERO, 0);
+    let (mut wrong, mut widest, mut count) = (Vec::new(), (Duration::ZERO, Duration::ZERO), 0);
     for ask in [Ask::SignIn, Ask::ForgottenPassword, Ask::Invite] {
         let measured = asker.measure(ask, samples, |end| below(&random, end))?;
         if measured.answers[1..].iter().any(|answer| *answer != measured.answers[0]) {
             wrong.push(format!("{ask:?}: the answers differ: {:?}", measured.answers));
         }
         let medians = measured.times.map(median);
+        let [known, .., again] = medians;
+        let chance = known.abs_diff(again);
         let apart = spread(medians);
-        if apart > APART {
-            wrong.push(format!("{ask:?}: the medians {medians:?} are {apart:?} apart"));
+        if apart > APART + chance {
+            wrong.push(format!("{ask:?}: the medians {medians:?} are {apart:?} apart, {chance:?} by chance"));
         }
-        widest = widest.max(apart);
+        widest = widest.max((apart, chance));
         count += samples * KINDS.len();
     }
     let told = asker.control(samples / 4)?;
     Ok(Outcome::Tried {
         how: "sign-in with a wrong password, forgotten password and invitation for known, unknown and disabled accounts by turns; \
-              answers compared, medians within 1 ms"
+              answers compared, medians within 1 ms but for chance"
             .into(),
-        count: format!("{count} samples, medians {} µs apart at most", widest.as_micros()),
+        count: format!("{count} samples, medians {} µs apart at most, where chance makes {} µs", widest.0.as_micros(), widest.1.as_micros()),
         violations: wrong,
         control: told,
     })
@@ -81,7 +85,7 @@ fn people(data: &Path, samples: usize) -> Result<()> {
     let db = Db::existing(&data.join("guildhall.db"), Settings::default())?;
     let hash =
         Password::chosen(crate::workload::PASSWORD).map_err(|_| "a weak password")?.hash(db.random())?;
-    for kind in ["known", "disabled"] {
+    for kind in ["known", "disabled", "known-too"] {
         for sample in 0..samples {
             let email = address(kind, sample);
             let new = NewUser {
@@ -102,7 +106,7 @@ fn people(data: &Path, samples: usize) -> Result<()> {
 
 /// Every kind's addresses are equally long.
 fn address(kind: &str, sample: usize) -> String {
-    format!("{kind:-<8}{sample:05}@example.com")
+    format!("{kind:-<9}{sample:05}@example.com")
 }
 
 struct Asker {
@@ -186,7 +190,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-fn spread(medians: [Duration; 3]) -> Duration {
+fn spread(medians: [Duration; 4]) -> Duration {
     let least = medians.iter().min().copied().unwrap_or_default();
     medians.iter().max().copied().unwrap_or_default().saturating_sub(least)
 }

@@ -22,6 +22,7 @@ pub(crate) fn under(options: &[&str], log: &Path, command: &Command) -> Command 
     let mut traced = Command::new("strace");
     traced.args(["-D", "-f", "-qq", "-y", "-o"]).arg(log).args(options).arg("--");
     traced.arg(command.get_program()).args(command.get_args()).env_clear();
+    traced.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
     traced
 }
 

@@ -41,6 +41,9 @@ pub struct Settings {
     pub limits: bool,
     /// How many invitations an organization may send in 24 hours, where limits hold.
     pub invitations_per_day: i64,
+    /// How many writes that wait together share one commit, at the most, so that the first of them does not wait for ever.
+    /// SQLite's alone: on PostgreSQL each has its own.
+    pub writes_per_commit: usize,
 }
 
 impl Default for Settings {
@@ -51,6 +54,7 @@ impl Default for Settings {
             inactive_after: Duration::from_secs(90 * 24 * 3600),
             limits: true,
             invitations_per_day: crate::limits::INVITATIONS_OF_ORGANIZATION.most,
+            writes_per_commit: 256,
         }
     }
 }
@@ -68,7 +72,8 @@ impl Db {
     /// [`Error::Unavailable`] with a line for the operator: the file cannot be used, or was made by a newer program.
     /// [`Error::Internal`] where the file is damaged.
     pub fn sqlite(file: &Path, settings: Settings) -> Result<Self> {
-        let engine = Engine::Sqlite(sqlite::Sqlite::open(file, settings.clock.now())?);
+        let engine =
+            Engine::Sqlite(sqlite::Sqlite::open(file, settings.clock.now(), settings.writes_per_commit)?);
         Ok(Self(Arc::new(Inner { engine, settings })))
     }
 

@@ -16,7 +16,9 @@ use crate::text::{Name, Slug};
 use crate::users::{self, UserKey};
 
 mod list;
+mod slugs;
 
+use self::slugs::{free_slug, is_slug_taken};
 pub(crate) use list::first_id;
 pub use list::{Listing, Mine, Order, Page, all, first_of, list, mine, part_of_mine};
 
@@ -298,42 +300,65 @@ pub(crate) fn insert(
     new: &NewOrganization,
 ) -> Result<Organization> {
     require_free(tx, new)?;
-    let name_key = new.name.key();
-    let is_public = new.visibility == Visibility::Public;
     let slug = match &new.slug {
         Some(slug) => slug.clone(),
         None => free_slug(tx, &new.name)?,
     };
-    let id = OrganizationId(tx.next_number("organizations")?);
+    let organization = Organization {
+        id: OrganizationId(tx.next_number("organizations")?),
+        uid: Uid::new(tx.random),
+        slug: slug.as_str().to_owned(),
+        name: new.name.as_str().to_owned(),
+        visibility: new.visibility,
+        joining: new.joining,
+        archived_at: new.archived.then_some(tx.now),
+        description: new.description.clone(),
+        urls: new.urls.clone(),
+        contacts: new.contacts.clone(),
+        plan: new.plan.clone(),
+        image: new.image.clone(),
+        background_image: new.background_image.clone(),
+        created_at: tx.now,
+        updated_at: tx.now,
+    };
+    store(tx, owner, &organization, &new.name.key())?;
+    let id = organization.id;
+    memberships::insert_or_activate(tx, id, owner, Role::Owner)?;
+    activity::record(tx, actor, "organization.create", &About::member(id, owner))?;
+    Ok(organization)
+}
+
+/// Writes a new organization down as it is.
+fn store(tx: &WriteTx<'_>, creator: UserId, new: &Organization, name_key: &str) -> Result<()> {
+    let public_name_key = (new.visibility == Visibility::Public).then_some(name_key);
     tx.run(
         "INSERT INTO organizations (id, uid, slug, name, name_key, public_name_key, description, urls, contacts, visibility,
                                     joining, archived_at, plan, plan_attendees, image, background_image, created_by,
                                     created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
         &[
-            id.into(),
-            Uid::new(tx.random).as_str().into(),
-            slug.as_str().into(),
-            new.name.as_str().into(),
-            (&name_key).into(),
-            is_public.then_some(&name_key).into(),
+            new.id.into(),
+            new.uid.as_str().into(),
+            (&new.slug).into(),
+            (&new.name).into(),
+            name_key.into(),
+            public_name_key.into(),
             new.description.as_deref().into(),
             (&new.urls).into(),
             (&new.contacts).into(),
             new.visibility.as_str().into(),
             new.joining.as_str().into(),
-            new.archived.then_some(tx.now).into(),
+            new.archived_at.into(),
             (&new.plan.name).into(),
             new.plan.attendees.into(),
             new.image.as_deref().into(),
             new.background_image.as_deref().into(),
-            owner.into(),
-            tx.now.into(),
+            creator.into(),
+            new.created_at.into(),
+            new.updated_at.into(),
         ],
     )?;
-    memberships::insert_or_activate(tx, id, owner, Role::Owner)?;
-    activity::record(tx, actor, "organization.create", &About::member(id, owner))?;
-    whole(tx, id)
+    Ok(())
 }
 
 /// Refuses an organization whose public name or asked-for slug is another's.
@@ -365,35 +390,6 @@ fn refuse_own_name(tx: &Tx<'_>, user: UserId, name: &Name, except: Option<Organi
     let except = except.unwrap_or(OrganizationId(0));
     let taken = tx.exists(sql, &[user.into(), (&name.key()).into(), except.into()])?;
     if taken { Err(Conflict::OwnNameTaken.into()) } else { Ok(()) }
-}
-
-fn is_slug_taken(tx: &Tx<'_>, slug: &Slug) -> Result<bool> {
-    Ok(slug.is_reserved()
-        || tx.exists("SELECT 1 FROM organizations WHERE slug = $1", &[slug.as_str().into()])?)
-}
-
-/// The slug of the name, or a free number behind it: the first, where fewer than nine share it; where thousands do, it is
-/// found by doubling and halving instead of by counting, and may pass over one that was given back.
-fn free_slug(tx: &Tx<'_>, name: &Name) -> Result<Slug> {
-    let base = Slug::of(name.as_str());
-    if !is_slug_taken(tx, &base)? {
-        return Ok(base);
-    }
-    for number in 1..=8 {
-        let slug = base.numbered(number);
-        if !is_slug_taken(tx, &slug)? {
-            return Ok(slug);
-        }
-    }
-    let (mut taken, mut free) = (8, 16);
-    while is_slug_taken(tx, &base.numbered(free))? {
-        (taken, free) = (free, free * 2);
-    }
-    while free - taken > 1 {
-        let middle = taken + (free - taken) / 2;
-        if is_slug_taken(tx, &base.numbered(middle))? { taken = middle } else { free = middle }
-    }
-    Ok(base.numbered(free))
 }
 
 /// A change of one value that may also be taken away.

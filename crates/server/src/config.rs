@@ -82,13 +82,17 @@ impl Options {
     }
 
     /// The options that say where the data is, as a shell takes them, a space before each: what another command needs to
-    /// work on the same.
+    /// work on the same. In the place of a URL that may hold a password stands its beginning.
     #[must_use]
     pub fn whereabouts(&self) -> String {
-        ["config", "data", "database"]
-            .into_iter()
-            .filter_map(|key| self.get(key).map(|value| format!(" --{key} {}", quoted(value))))
-            .collect()
+        let shown = |key, value: &String| match value.split_once("://") {
+            Some((scheme, _)) if key == "database" && scheme.starts_with("postgres") => {
+                format!(" --database {scheme}://…")
+            }
+            _ => format!(" --{key} {}", quoted(value)),
+        };
+        let given = ["config", "data", "database"].into_iter();
+        given.filter_map(|key| self.get(key).map(|value| shown(key, value))).collect()
     }
 }
 
@@ -107,9 +111,10 @@ const OPTIONS: [&str; 9] =
     ["data", "database", "listen", "public-url", "mail", "media", "metrics-listen", "log", "limits"];
 
 /// The keys that have none: `GUILDHALL_` and the key in the environment, and the file.
-const FURTHER: [&str; 16] = [
+const FURTHER: [&str; 17] = [
     "secret",
     "database_connections",
+    "writes_per_commit",
     "mail_from",
     "return_to",
     "cors_origins",
@@ -141,6 +146,8 @@ pub struct Config {
     pub secret: Option<Secret>,
     /// How many connections to PostgreSQL there may be.
     pub database_connections: usize,
+    /// How many writes share one commit, at the most, on SQLite.
+    pub writes_per_commit: usize,
     /// Under which the server is reached, without a slash at the end; nothing for the address it got.
     pub public_url: Option<String>,
     /// Where mail goes, for [`crate::mail::Transport::open`].
@@ -229,12 +236,14 @@ impl Config {
         let invitations = layers.number("invitations_per_day", 0..=1_000_000_000)?.unwrap_or(500);
         let names = layers.names()?;
         let database_connections = layers.number("database_connections", 1..=1000)?;
+        let writes_per_commit = layers.number("writes_per_commit", 1..=10_000)?.unwrap_or(256);
         Ok(Self {
             listen,
             database: database.unwrap_or_else(|| Database::Sqlite(data.join("guildhall.db"))),
             secret: layers.parsed("secret", secret)?,
             database_connections: database_connections
                 .map_or_else(usual_connections, |most| usize::try_from(most).unwrap_or(usize::MAX)),
+            writes_per_commit: usize::try_from(writes_per_commit).unwrap_or(usize::MAX),
             public_url: layers.parsed("public-url", web_address)?,
             mail: layers.parsed("mail", filled)?.unwrap_or_else(|| in_data("mail")),
             mail_from: layers.parsed("mail_from", sender)?,

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
@@ -14,9 +15,12 @@ use tokio::time::sleep;
 const LOOK: Duration = Duration::from_millis(10);
 /// A turn that comes so late is late.
 const LATE: Duration = Duration::from_millis(20);
-/// So many requests between two looks are a crowd. Where fewer came it is the machine that is busy with other things, and
-/// turning them away would help nobody.
-const CROWD: usize = 32;
+/// So many open connections are a crowd, if as many requests as [`BUSY`] came between two looks as well. The queue of fewer
+/// is as short as they are few: where their turns come late it is the machine that is busy with other things, and turning
+/// them away would help nobody.
+const CROWD: i64 = 256;
+/// So many requests between two looks do not come from connections that rest.
+const BUSY: usize = 16;
 /// How often too much is logged, at most.
 const LOGGED_EVERY: Duration = Duration::from_secs(60);
 
@@ -29,14 +33,15 @@ pub fn turns_away() -> bool {
     TOO_MUCH.load(Ordering::Relaxed)
 }
 
-/// Looks again and again.
-pub async fn watch() {
+/// Looks again and again; `open` tells how many connections are.
+pub async fn watch(open: Gauge) {
     let mut logged: Option<Instant> = None;
     loop {
         CAME.store(0, Ordering::Relaxed);
         let begun = Instant::now();
         sleep(LOOK).await;
-        if begun.elapsed() < LOOK + LATE || CAME.load(Ordering::Relaxed) < CROWD {
+        let is_crowd = || open.get() >= CROWD && CAME.load(Ordering::Relaxed) >= BUSY;
+        if begun.elapsed() < LOOK + LATE || !is_crowd() {
             continue;
         }
         if logged.is_none_or(|at| at.elapsed() >= LOGGED_EVERY) {

@@ -26,7 +26,7 @@ mod tls;
 mod wire;
 
 use fault::Fault;
-use pool::{Pool, Threads};
+use pool::{ACQUIRE, Pool, Threads};
 pub(super) use schema::{Empty, LAST_NUMBER, NEXT_NUMBER};
 pub(super) use session::Session;
 pub use target::Target;
@@ -37,12 +37,12 @@ const WRITE: &[&str] = &["BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"];
 const READ: &[&str] = &["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"];
 /// The same where nobody waits for an answer over a network: a command may look at everything.
 const LONG_READ: &[&str] =
-    &["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL statement_timeout = '600s'"];
+    &["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL statement_timeout = '60s'"];
 
 /// How long a request's work may take, from when it is asked for: a client hears within five seconds.
 const PROMPT: Duration = Duration::from_millis(4500);
 /// How long a command's work may take.
-const PATIENT: Duration = Duration::from_secs(600);
+const PATIENT: Duration = Duration::from_secs(60);
 /// How often a work that others were in the way of is tried again.
 const RETRIES: u32 = 10;
 /// The longest pause before that, in microseconds.
@@ -92,7 +92,7 @@ impl Postgres {
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
         let (pool, deadline) = (Arc::clone(&self.pool), Instant::now() + PROMPT);
-        self.enqueue(move || seated(&pool, deadline, look), done);
+        self.enqueue(move || seated(&pool, Instant::now() + ACQUIRE, deadline, look), done);
     }
 
     /// Runs `work`, which is whole or not at all, on a thread of this engine, then `done` with its answer.
@@ -103,7 +103,10 @@ impl Postgres {
     ) {
         let (pool, deadline) = (Arc::clone(&self.pool), Instant::now() + PROMPT);
         let random = self.random.clone();
-        let run = move || seated(&pool, deadline, || transact(&pool, &random, |_| work()));
+        let run = move || {
+            let until = Instant::now() + ACQUIRE;
+            seated(&pool, until, deadline, || transact(&pool, &random, |_| work()))
+        };
         self.enqueue(run, done);
     }
 
@@ -174,7 +177,11 @@ impl Postgres {
 
     /// Runs `work` with a connection for this thread: the one it has, or one for the time.
     fn at_seat<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        if seat(&self.pool).is_some() { work() } else { seated(&self.pool, Instant::now() + PATIENT, work) }
+        if seat(&self.pool).is_some() {
+            return work();
+        }
+        let deadline = Instant::now() + PATIENT;
+        seated(&self.pool, deadline, deadline, work)
     }
 }
 
@@ -192,8 +199,13 @@ fn change_seat(pool: &Arc<Pool>, change: impl FnOnce(&mut Seat)) {
     });
 }
 
-/// Runs `work` with a connection for this thread.
-fn seated<T>(pool: &Arc<Pool>, deadline: Instant, work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs `work` with a connection for this thread, as [`Pool::take`] gives it.
+fn seated<T>(
+    pool: &Arc<Pool>,
+    until: Instant,
+    deadline: Instant,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     /// Gives the connection back, also where the work panicked.
     struct Rise;
     impl Drop for Rise {
@@ -203,7 +215,7 @@ fn seated<T>(pool: &Arc<Pool>, deadline: Instant, work: impl FnOnce() -> Result<
             }
         }
     }
-    let session = Rc::new(pool.take(deadline)?);
+    let session = Rc::new(pool.take(until, deadline)?);
     let seat = Seat { pool: Arc::clone(pool), session, deadline, is_writing: false };
     SEATS.with_borrow_mut(|seats| seats.push(seat));
     let _rise = Rise;

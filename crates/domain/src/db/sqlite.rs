@@ -27,7 +27,7 @@ pub(super) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(super) fn open(file: &Path, now: Timestamp) -> Result<Self> {
+    pub(super) fn open(file: &Path, now: Timestamp, writes_per_commit: usize) -> Result<Self> {
         // Up to 3.51.2 two connections that write and checkpoint at once can corrupt a WAL database.
         if rusqlite::version_number() < 3_051_003 {
             return Err(Error::Unavailable(format!("SQLite {} is too old", rusqlite::version())));
@@ -42,7 +42,7 @@ impl Sqlite {
         writer::checkpoint(&connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
         migrations::run(&connection, now)?;
         let readers = Arc::new(Readers::new(file, &connection));
-        let writer = Writer::start(connection, Arc::clone(&readers))?;
+        let writer = Writer::start(connection, Arc::clone(&readers), writes_per_commit)?;
         Ok(Self { readers, writer })
     }
 
@@ -212,7 +212,7 @@ mod tests {
     fn with_numbers(name: &str, test: impl FnOnce(&Sqlite)) {
         let folder = std::env::temp_dir().join(format!("guildhall-sqlite-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let sqlite = Sqlite::open(&folder.join("test.db"), Timestamp(0)).unwrap();
+        let sqlite = Sqlite::open(&folder.join("test.db"), Timestamp(0), 256).unwrap();
         sqlite
             .write(|c| Ok(c.execute_batch("CREATE TABLE numbers (n BIGINT NOT NULL PRIMARY KEY)")?))
             .unwrap();

@@ -125,6 +125,7 @@ pub(super) fn try_open_database(
         inactive_after: config.inactive_after,
         limits: config.limits,
         invitations_per_day: config.invitations_per_day,
+        writes_per_commit: config.writes_per_commit,
     };
     let (connections, makes) = (config.database_connections, missing == Missing::Make);
     let opened = match &config.database {

@@ -9,7 +9,7 @@ use guildhall_domain::authz::Actor;
 use guildhall_domain::id::UserId;
 use guildhall_domain::users;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -29,6 +29,14 @@ use crate::workers::{self, Post, told};
 
 /// How long the workers, and then what still runs beside them, may take to end when the last answer is out.
 const LAST_WORK: Duration = Duration::from_secs(1);
+
+/// After how many turns of tasks a thread looks for what came in meanwhile. A turn that writes a piece of a list takes most of
+/// a millisecond: with the runtime's usual 61, who comes while lists are written would wait for that many.
+const LOOK_EVERY: u32 = 16;
+
+/// Every how many turns is one of a task that no thread has for its own: where many come at once, those who came last. With
+/// the runtime's usual dozens, lists that are being written would keep them from being heard at all.
+const NEWCOMER_EVERY: u32 = 2;
 
 /// Who is told what when the server can be reached.
 pub(super) enum Greeting {
@@ -50,7 +58,12 @@ pub(super) fn serve(config: Config, greeting: Greeting) -> Result<(), Failure> {
         tracing::info!(folder = %config.data.display(), "made data folder");
     }
     let lock = folder::lock(&config)?;
-    let runtime = Runtime::new().map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .event_interval(LOOK_EVERY)
+        .global_queue_interval(NEWCOMER_EVERY)
+        .build();
+    let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
     let served = runtime.block_on(run(config, greeting));
     runtime.shutdown_timeout(LAST_WORK);
     drop((lock, log));
@@ -86,7 +99,7 @@ async fn run(config: Config, greeting: Greeting) -> Result<(), Failure> {
         }
         Greeting::Demo => announce(address, &demo::prepare(&app, &post).await?),
     }
-    tokio::spawn(load::watch());
+    tokio::spawn(load::watch(metrics.open_connections()));
     let mut workers = workers::start(&app, post, &stopped);
     tokio::spawn(async move {
         first_of(signals).await;

@@ -337,9 +337,8 @@ async fn where_limits_are_off_none_holds() {
         house.send(post("/api/account/forgotpassword").json(json!({"email": "ana@example.com"}))).await;
     }
     assert_eq!(letters(&house, Kind::ResetPassword), limits::LINKS_MAILED.most + 1);
-    let sql = "SELECT COUNT(*) FROM limit_counts";
-    let stored = rusqlite::Connection::open(house.folder.0.join("guildhall.db")).unwrap();
-    assert_eq!(stored.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap(), 0, "nothing is even counted");
+    let counted = house.place.stored().rows("SELECT key FROM limit_counts");
+    assert!(counted.is_empty(), "nothing is even counted");
 }
 
 #[tokio::test]

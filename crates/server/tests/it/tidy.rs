@@ -189,7 +189,8 @@ fn sql_means_the_same_on_both_engines() {
         findings.extend(is_not_portable(&place, &sql));
     }
     for migration in files("migrations", &[".sql"]) {
-        findings.extend(is_not_portable(&migration.path, &migration.text));
+        // What PostgreSQL is not told, see db/postgres/schema.rs.
+        findings.extend(is_not_portable(&migration.path, &migration.text.replace(" WITHOUT ROWID;", ";")));
     }
     expect_only(&findings, &[]);
     for bad in [

@@ -37,7 +37,7 @@ pub(super) fn connect(target: &Target, tls: &Tls, deadline: Instant) -> Result<S
 }
 
 fn connect_to(host: &Host, target: &Target, tls: &Tls, deadline: Instant) -> Result<Session, String> {
-    let mut wire = Wire::open(host, target, tls, deadline)?;
+    let mut wire = Wire::open(host, tls, deadline)?;
     let parameters = [
         ("user", target.user.as_str()),
         ("database", &target.database),

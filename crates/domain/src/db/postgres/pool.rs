@@ -50,12 +50,12 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection for this thread alone, to be given back: the one that rested last, so that few are kept warm.
+    /// A connection for this thread alone, to be given back: the one that rested last, so that few are kept warm. It is
+    /// waited for until `until`; what runs on it ends by `deadline`.
     ///
     /// # Errors
     /// [`Error::Unavailable`] where none becomes free in time, or none can be had.
-    pub(super) fn take(&self, deadline: Instant) -> Result<Session> {
-        let until = deadline.min(Instant::now() + ACQUIRE);
+    pub(super) fn take(&self, until: Instant, deadline: Instant) -> Result<Session> {
         let mut state = self.state();
         loop {
             if let Some(session) = state.resting.pop() {

@@ -69,14 +69,14 @@ fn apply(session: &Session, now: Timestamp, empty: Empty) -> Result<()> {
         if empty == Empty::Refuse {
             return Err(Error::Unavailable("the database holds nothing of guildhall".into()));
         }
-        session.batch(&collated(migrations::TABLE))?;
+        session.batch(&adapted(migrations::TABLE))?;
     }
     let applied = session.rows("SELECT name, checksum FROM schema_migrations ORDER BY name", &[], |row| {
         Ok((row.text()?, row.text()?))
     })?;
     let missing = migrations::missing(&applied)?;
     for (name, sql) in missing {
-        session.batch(&collated(sql))?;
+        session.batch(&adapted(sql))?;
         session.run(
             "INSERT INTO schema_migrations (name, checksum, applied_at) VALUES ($1, $2, $3)",
             &[(*name).into(), (&sha256_hex(sql)).into(), now.into()],
@@ -85,7 +85,8 @@ fn apply(session: &Session, now: Timestamp, empty: Empty) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { session.batch(SEQUENCES) }
 }
 
-/// The text with every column's order bytewise, whatever the database's own.
-fn collated(sql: &str) -> String {
-    sql.replace(" TEXT", " TEXT COLLATE \"C\"")
+/// The text as PostgreSQL is told it: every column's order bytewise, whatever the database's own, and nothing of how SQLite
+/// lays out a table.
+fn adapted(sql: &str) -> String {
+    sql.replace(" TEXT", " TEXT COLLATE \"C\"").replace(" WITHOUT ROWID", "")
 }

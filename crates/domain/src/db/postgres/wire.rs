@@ -10,7 +10,7 @@ use postgres_protocol::message::backend::Message;
 use rustls::{ClientConnection, StreamOwned};
 use socket2::{SockRef, TcpKeepalive};
 
-use super::target::{Host, Target};
+use super::target::Host;
 use super::tls::Tls;
 
 /// How long the network may leave what was sent unconfirmed, and a connection at rest unasked about.
@@ -116,11 +116,11 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Connects, by TLS as the target asks for it.
+    /// Connects, by TLS as `tls` has it.
     ///
     /// # Errors
     /// Why it cannot, for the operator.
-    pub(super) fn open(host: &Host, target: &Target, tls: &Tls, deadline: Instant) -> Result<Self, String> {
+    pub(super) fn open(host: &Host, tls: &Tls, deadline: Instant) -> Result<Self, String> {
         let socket = Socket::open(host, deadline).map_err(|error| error.to_string())?;
         let stream = match host {
             // As libpq has it: nobody listens on a socket of the same machine.
@@ -130,7 +130,6 @@ impl Wire {
                 Err(socket) => Stream::Plain(socket),
             },
         };
-        debug_assert!(target.hosts.contains(host));
         Ok(Self { stream, out: BytesMut::new(), read: BytesMut::new() })
     }
 

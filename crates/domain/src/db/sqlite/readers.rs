@@ -103,7 +103,7 @@ impl Reader {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<()> {
+    fn end(&mut self) -> rusqlite::Result<()> {
         self.since = None;
         if !self.connection.is_autocommit() {
             execute(&self.connection, "COMMIT")?;

@@ -6,11 +6,12 @@
 //! all of them run again, now each in a savepoint of its own.
 
 use std::cell::{Cell, RefCell};
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use rusqlite::config::DbConfig;
@@ -22,8 +23,6 @@ use crate::error::{Error, Result};
 
 /// Works that may wait for the writer; one more is told that the database cannot be used now.
 const QUEUE: usize = 10_000;
-/// Works that share a commit at the most, so that the first of them does not wait for ever.
-const BATCH: usize = 256;
 /// Pages in the log that are not in the file yet, after which they are put there: 16 MiB. A page that is written often is
 /// put there once for all.
 pub(super) const LOG_PAGES: i64 = 4_000;
@@ -93,13 +92,18 @@ thread_local! {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, readers: Arc<Readers>) -> Result<Self> {
+    pub(super) fn start(connection: Connection, readers: Arc<Readers>, per_commit: usize) -> Result<Self> {
         let (queue, jobs) = sync_channel(QUEUE);
         let lost = Lost::default();
         let told = Arc::clone(&lost);
         let thread = std::thread::Builder::new()
             .name("guildhall-writer".into())
-            .spawn(move || write_loop(connection, &jobs, &readers, &told))
+            .spawn(move || {
+                let next = || {
+                    Some(iter::once(jobs.recv().ok()?).chain(jobs.try_iter().take(per_commit - 1)).collect())
+                };
+                write_loop(connection, next, &readers, &told);
+            })
             .map_err(|error| Error::Unavailable(format!("cannot start the writer's thread: {error}")))?;
         Ok(Self { queue: Some(queue), thread: Some(thread), lost })
     }
@@ -165,12 +169,15 @@ fn refuse(batch: impl IntoIterator<Item = Box<dyn Job>>, why: &str) {
     }
 }
 
-fn write_loop(connection: Connection, jobs: &Receiver<Box<dyn Job>>, readers: &Readers, lost: &Lost) {
+fn write_loop(
+    connection: Connection,
+    next: impl Fn() -> Option<Vec<Box<dyn Job>>>,
+    readers: &Readers,
+    lost: &Lost,
+) {
     let connection = Rc::new(connection);
     WRITING.with(|writing| *writing.borrow_mut() = Some(Rc::clone(&connection)));
-    while let Ok(first) = jobs.recv() {
-        let mut batch = vec![first];
-        batch.extend(jobs.try_iter().take(BATCH - 1));
+    while let Some(mut batch) = next() {
         if lost.load(Ordering::Relaxed) {
             refuse(batch, LOST);
             continue;

@@ -180,13 +180,16 @@ fn a_slash_at_the_end_of_the_public_url_is_dropped() {
 }
 
 /// A line of a file, and what is told about it.
-const FAULTS: [(&str, &str); 35] = [
+const FAULTS: [(&str, &str); 39] = [
     ("listen = \"3010\"", "listen: \"3010\" is not an address and port such as 127.0.0.1:3010"),
     ("listen = true", "listen: not a text or number"),
     ("data = \"\"", "data: must not be empty"),
     ("secret = \"hunter2\"", "secret: not 64 hex digits (make one with: openssl rand -hex 32)"),
     ("database = \"mysql://u:p@h\"", "database: expected sqlite:PATH or postgres://USER@HOST/NAME"),
     ("database = \"mysql:\"", "database: expected sqlite:PATH or postgres://USER@HOST/NAME"),
+    ("database = \"postgres://:hush@h/d\"", "database: names no user"),
+    ("database = \"postgres://u:hush@h/d?ssl=1\"", "database: the parameter \"ssl\" is not known"),
+    ("database_connections = 0", "database_connections: \"0\" is not a whole number from 1 to 1000"),
     ("oauth_clients = { app = \"\" }", "oauth_clients.app: must not be empty"),
     ("database = \"sqlite:\"", "database: expected sqlite:PATH or postgres://USER@HOST/NAME"),
     ("public-url = \"hall.example\"", "public-url: not an http:// or https:// URL"),
@@ -211,6 +214,7 @@ const FAULTS: [(&str, &str); 35] = [
         "trusted_proxies: \"10.0.0.1/8\" is not an address or range such as 10.0.0.0/8",
     ),
     ("connections_per_address = 0", "connections_per_address: \"0\" is not a whole number from 1 to 1000000"),
+    ("writes_per_commit = 0", "writes_per_commit: \"0\" is not a whole number from 1 to 10000"),
     ("inactive_after_days = 0", "inactive_after_days: \"0\" is not a whole number from 1 to 36500"),
     ("inactive_after_days = 1.5", "inactive_after_days: not a text or number"),
     ("invitations_per_day = -1", "invitations_per_day: \"-1\" is not a whole number from 0 to 1000000000"),
