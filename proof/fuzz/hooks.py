@@ -90,6 +90,11 @@ def map_body(context, body):
     number = f"{os.getpid()}-{next(COUNT)}"
     if "confirmation" in body and "password" in body:
         body["confirmation"] = body["password"]
+    # Tries at one account's password come further and further apart: each is at another's.
+    for login in ("email", "username"):
+        typed = body.get(login)
+        if "password" in body and "confirmation" not in body and isinstance(typed, str) and 0 < len(typed) < 40:
+            body[login] = (number + typed)[: 30 if DIALECT == "cadasta" and login == "username" else None]
     if isinstance(body.get("name"), str) and 2 <= len(body["name"]) < 150 and DIALECT in ("cadasta", "pm415"):
         body["name"] = body["name"].rstrip() + number
     return body
@@ -111,6 +116,13 @@ def filter_failure(context, failure, case, response):
     text = response.text
     if kind == "RejectedPositiveData" and any(words in text for words in MEANING.get(DIALECT, [])):
         RESULT["excused"].append(case.operation.label)
+        return False
+    # Of a form with pictures schemathesis fills in an empty name and takes it for a good one: every description asks
+    # for at least one character.
+    if kind == "RejectedPositiveData" and isinstance(case.body, dict) and case.body.get("name") == "":
+        return False
+    # A machine that has other work may stand still: how long answers take is measured elsewhere.
+    if kind == "ResponseTimeExceeded":
         return False
     # A form says everything as text: of another type nothing can be in it.
     if kind == "AcceptedNegativeData" and case.media_type != "application/json" and "violates `type`" in str(failure.message):
