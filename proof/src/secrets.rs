@@ -123,32 +123,16 @@ pub(crate) fn run(place: &Place) -> Result<Outcome> {
         ("the backup", std::fs::read(&backup)?),
         ("letters", letters.clone().into_bytes()),
     ];
+    let (mailed, own) = (mailed_tokens(&letters), own_secrets(&data)?);
     let mut wrong = listener.repeated();
-    let mailed = mailed_tokens(&letters);
-    for (name, bytes) in &places {
-        let brought = if contains(bytes, MARK) { listener.brought.as_slice() } else { &[] };
-        let given = listener.given.iter().map(|(secret, _)| secret);
-        for secret in brought.iter().chain(given).chain(&mailed) {
-            // An invitation's token is both answered and mailed.
-            let may_be = *name == "letters" && mailed.contains(secret);
-            if !may_be && contains(bytes, secret) {
-                wrong.push(format!("{name}: {}…", &secret[..12]));
-            }
-        }
-    }
-    let keys = own_secrets(&data)?;
-    for secret in &keys {
-        let said = listener.answers.iter().any(|answer| contains(&answer.body, secret));
-        if said || places.iter().any(|(_, bytes)| contains(bytes, secret)) {
-            wrong.push("a key of the server's own is told".into());
-        }
-    }
+    wrong.extend(listener.kept(&places, &mailed));
+    wrong.extend(listener.owns(&places, &own));
     let found: Vec<&str> =
         places.iter().filter(|(_, bytes)| contains(bytes, &open)).map(|(name, _)| *name).collect();
     let id =
         listener.answers.last().and_then(|answer| answer.header("x-request-id")).unwrap_or("none").to_owned();
     let is_logged = contains(&places[0].1, &id);
-    let number = listener.brought.len() + listener.given.len() + mailed.len() + keys.len();
+    let number = listener.brought.len() + listener.given.len() + mailed.len() + own.len();
     Ok(Outcome::Tried {
         how: format!(
             "marked passwords, tokens and client secrets in the body, query, header and cookie of {} routes, and all that the server \
@@ -167,7 +151,35 @@ pub(crate) fn run(place: &Place) -> Result<Outcome> {
     })
 }
 
+/// A place that is searched, and what is in it.
+type Searched<'a> = (&'a str, Vec<u8>);
+
 impl Listener {
+    /// Where a secret is that should not be kept there.
+    fn kept(&self, places: &[Searched<'_>], mailed: &[String]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (name, bytes) in places {
+            let brought = if contains(bytes, MARK) { self.brought.as_slice() } else { &[] };
+            let given = self.given.iter().map(|(secret, _)| secret);
+            for secret in brought.iter().chain(given).chain(mailed) {
+                // An invitation's token is both answered and mailed.
+                let may_be = *name == "letters" && mailed.contains(secret);
+                if !may_be && contains(bytes, secret) {
+                    wrong.push(format!("{name}: {}…", &secret[..12]));
+                }
+            }
+        }
+        wrong
+    }
+
+    /// Where a key of the server's own is.
+    fn owns(&self, places: &[Searched<'_>], own: &[String]) -> Vec<String> {
+        let said = self.answers.iter().map(|answer| ("an answer", answer.body.as_slice()));
+        let places = places.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
+        let all = said.chain(places).filter(|(_, bytes)| own.iter().any(|secret| contains(bytes, secret)));
+        all.map(|(name, _)| format!("{name}: a key of the server's own")).collect()
+    }
+
     fn mark(&mut self) -> String {
         let mark = format!("{MARK}{}", self.random.hex::<14>());
         self.brought.push(mark.clone());

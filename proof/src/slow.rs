@@ -55,6 +55,22 @@ pub(crate) fn organizations(server: &Server, token: &str, count: usize) -> Resul
     Ok(())
 }
 
+/// What was seen of a siege.
+struct Seen {
+    /// The p99 of normal traffic before, and during it.
+    calm: Duration,
+    busy: Duration,
+    /// Slow clients there were.
+    most: u32,
+    /// What each cost, in KiB.
+    cost: u64,
+    /// Clients without a header that were left when headers were due, here and at axum's own loop; and there were there.
+    left: u32,
+    stock_left: u32,
+    stock_most: u32,
+    wrong: Vec<String>,
+}
+
 async fn besieged(
     place: &Place,
     (server, stock): (&Server, &Server),
@@ -79,56 +95,56 @@ async fn besieged(
     // What the readers asked for is written, as far as they let it.
     sleep(SETTLED).await;
     let during = traffic().await?;
-    let (memory_then, files_then) = (server.status("VmRSS")?, server.descriptors()?);
+    let cost = server.status("VmRSS")?.saturating_sub(memory) / u64::from(most.max(1));
+    let files_then = server.descriptors()?;
     let control = lay(stock, [Slow::Header, Slow::Idle], EACH / 2).await?;
-    let begun = Instant::now();
-    while unheard.open() > 0 && begun.elapsed() < GONE_WITHIN {
-        sleep(Duration::from_millis(100)).await;
-    }
-    let left = unheard.open();
-    sleep(GONE_WITHIN.saturating_sub(begun.elapsed())).await;
-    let stock_left = control.open();
-    let mut wrong = unserved(&before);
-    wrong.extend(unserved(&during));
-    let (calm, busy) = (took(&before), took(&during));
-    if busy > (2 * calm).max(calm + GRAIN) {
-        wrong.push(format!("p99 was {calm:?}, and {busy:?} under siege"));
-    }
-    let cost = memory_then.saturating_sub(memory) / u64::from(most.max(1));
-    if cost > KIB_EACH {
-        wrong.push(format!("{cost} KiB for each slow client"));
-    }
+    sleep(GONE_WITHIN).await;
+    let mut wrong = [unserved(&before), unserved(&during)].concat();
     if files_then > files + 4 * EACH + 50 {
         wrong.push(format!("{files_then} files open"));
     }
-    if left > 0 {
-        wrong.push(format!("{left} slow clients without a header left after {:?}", laid.elapsed()));
-    }
+    let (left, stock_left) = (unheard.open(), control.open());
     if place.long {
         sleep(ALL_GONE_WITHIN.saturating_sub(laid.elapsed())).await;
         if lasting.open() > 0 || server.descriptors()? > files + 50 {
             wrong.push(format!("{} slow clients left after {:?}", lasting.open(), laid.elapsed()));
         }
     }
-    Ok(Outcome::Tried {
-        how: format!(
-            "{EACH} each of slow headers, slow bodies, slow readers and idle connections at once, from a hundred addresses; p99 of \
-             normal traffic, memory and descriptors of the server"
-        ),
-        count: format!(
-            "{most} slow clients, p99 {:.1} ms before and {:.1} ms during, {cost} KiB each, {left} left when headers were due",
-            millis(calm),
-            millis(busy)
-        ),
-        violations: wrong,
-        control: Control {
-            failed: stock_left > control.laid() / 2,
-            told: format!(
-                "axum's own accept loop still had {stock_left} of {} without a header by then",
-                control.laid()
+    let (calm, busy, stock_most) = (took(&before), took(&during), control.laid());
+    Ok(Seen { calm, busy, most, cost, left, stock_left, stock_most, wrong }.judged())
+}
+
+impl Seen {
+    fn judged(self) -> Outcome {
+        let Self { calm, busy, most, cost, left, stock_left, stock_most, mut wrong } = self;
+        if busy > (2 * calm).max(calm + GRAIN) {
+            wrong.push(format!("p99 was {calm:?}, and {busy:?} under siege"));
+        }
+        if cost > KIB_EACH {
+            wrong.push(format!("{cost} KiB for each slow client"));
+        }
+        if left > 0 {
+            wrong.push(format!("{left} slow clients without a header left"));
+        }
+        Outcome::Tried {
+            how: format!(
+                "{EACH} each of slow headers, slow bodies, slow readers and idle connections at once, from a hundred addresses; \
+                 p99 of normal traffic, memory and descriptors of the server"
             ),
-        },
-    })
+            count: format!(
+                "{most} slow clients, p99 {:.1} ms before and {:.1} ms during, {cost} KiB each, {left} left when headers were due",
+                millis(calm),
+                millis(busy)
+            ),
+            violations: wrong,
+            control: Control {
+                failed: stock_left > stock_most / 2,
+                told: format!(
+                    "axum's own accept loop still had {stock_left} of {stock_most} without a header by then"
+                ),
+            },
+        }
+    }
 }
 
 fn unserved(samples: &[crowd::Sample]) -> Vec<String> {

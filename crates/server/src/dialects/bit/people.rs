@@ -25,11 +25,7 @@ impl<L: Copy, R> Lists<L, R> {
     ///
     /// # Errors
     /// What `read` refuses, for the beginning of the answer.
-    pub(super) fn answer<C, H>(
-        self,
-        db: &Db,
-        head: &H,
-    ) -> Result<Pieces<impl Next + use<L, R, C, H>>>
+    pub(super) fn answer<C, H>(self, db: &Db, head: &H) -> Result<Pieces<impl Next + use<L, R, C, H>>>
     where
         H: Serialize,
         L: Send + Sync,
