@@ -117,7 +117,7 @@ async fn ten_thousand_names_in_many_scripts() {
             all.iter().filter(holds).map(|(slug, name)| (slug.clone(), name.clone())).collect();
         found.sort_unstable();
         wanted.sort_unstable();
-        assert!(wanted.len() >= 100 && found == wanted, "{word}");
+        assert!(wanted.len() >= count / 100 && found == wanted, "{word}");
     }
 
     for number in (0..count).step_by(37) {
