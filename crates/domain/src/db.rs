@@ -236,6 +236,32 @@ impl Db {
         }
     }
 
+    /// As [`Db::read`], once, for a work that looks at every row and takes as long as that takes.
+    pub(crate) fn read_whole<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        match &self.0.engine {
+            Engine::Sqlite(sqlite) => {
+                sqlite.read(|connection| work(&self.tx(Connection::Sqlite(connection))))
+            }
+            Engine::Postgres(postgres) => {
+                postgres.read_whole(|session| work(&self.tx(Connection::Postgres(session))))
+            }
+        }
+    }
+
+    /// As [`Db::write`], for a work that fills the database and takes as long as that takes. No other server comes to write
+    /// meanwhile.
+    pub(crate) fn write_whole<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&WriteTx<'_>) -> Result<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        match &self.0.engine {
+            Engine::Sqlite(_) => self.write(work),
+            Engine::Postgres(postgres) => {
+                postgres.write_whole(|session| work(&WriteTx(self.tx(Connection::Postgres(session)))))
+            }
+        }
+    }
+
     fn tx<'c>(&'c self, connection: Connection<'c>) -> Tx<'c> {
         let Settings { clock, random, limits, .. } = &self.0.settings;
         Tx { connection, now: clock.now(), random, limits: *limits }
@@ -337,7 +363,7 @@ impl Tx<'_> {
     }
 
     /// The last number that was given of a kind of thing.
-    pub(crate) fn last_number(&self, kind: &'static str) -> Result<Option<i64>> {
+    pub(crate) fn last_number(&self, kind: &str) -> Result<Option<i64>> {
         let sql = match self.connection {
             Connection::Sqlite(_) => "SELECT value FROM counters WHERE name = $1",
             Connection::Postgres(_) => postgres::LAST_NUMBER,
@@ -359,6 +385,37 @@ impl WriteTx<'_> {
         let mut statement = connection.prepare_cached(sql)?;
         values::bind(&mut statement, values)?;
         Ok(statement.raw_execute()?)
+    }
+
+    /// Runs a statement that changes rows once for each of `rows`; on PostgreSQL in one message to the server and its answer.
+    pub(crate) fn run_each(&self, sql: &'static str, rows: &[&[Value<'_>]]) -> Result<()> {
+        if rows.iter().any(|values| values::is_nowhere(values)) {
+            return Err(Error::Internal("a text with NUL was to be stored".into()));
+        }
+        let connection = match &self.0.connection {
+            Connection::Sqlite(connection) => connection,
+            Connection::Postgres(session) => return session.run_each(sql, rows),
+        };
+        let mut statement = connection.prepare_cached(sql)?;
+        for values in rows {
+            values::bind(&mut statement, values)?;
+            statement.raw_execute()?;
+        }
+        Ok(())
+    }
+
+    /// Lets the numbers of every kind go on behind `last`, and never before it.
+    pub(crate) fn restart_numbers(&self, last: &[(String, i64)]) -> Result<()> {
+        for (kind, number) in last {
+            let sql = "UPDATE counters SET value = $2 WHERE name = $1";
+            if self.run(sql, &[kind.into(), (*number).into()])? != 1 {
+                return Err(Error::Internal(format!("no counter {kind}")));
+            }
+        }
+        match &self.0.connection {
+            Connection::Sqlite(_) => Ok(()),
+            Connection::Postgres(session) => session.run(postgres::RESTART_NUMBERS, &[]).map(drop),
+        }
     }
 
     /// The next number of a kind of thing: counts up, and is never given twice. On PostgreSQL one that was drawn is gone

@@ -35,4 +35,6 @@ pub mod onboarding;
 
 pub mod check;
 
+pub mod copy;
+
 pub use error::{Error, Result};

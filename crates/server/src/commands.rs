@@ -18,6 +18,7 @@ use self::serve::Greeting;
 use crate::config::{Config, Fault, Options, environment};
 use crate::mail::one_line;
 
+mod copy;
 mod demo;
 mod folder;
 mod organizations;
@@ -65,6 +66,15 @@ enum Command {
     Backup {
         /// Where to; must not exist
         file: PathBuf,
+    },
+    /// Copy all data into a database that holds none, of either engine, and compare both
+    Copy {
+        /// sqlite:PATH or postgres://USER@HOST/NAME; what is written to it meanwhile is not copied
+        #[arg(long, value_name = "URL")]
+        from: String,
+        /// sqlite:PATH or postgres://USER@HOST/NAME; made where it is missing
+        #[arg(long, value_name = "URL")]
+        to: String,
     },
     /// Verify the database, what must always hold in it, and the pictures; exit code 1 where something is found
     Check,
@@ -150,6 +160,7 @@ fn execute(line: Line) -> Result<ExitCode, Failure> {
         Command::Key(command) => users::key(&config, out, command)?,
         Command::SigningKey(command) => upkeep::signing_key(&config, out, command)?,
         Command::Backup { file } => upkeep::backup(&config, out, &file)?,
+        Command::Copy { from, to } => return copy::copy(out, &from, &to),
         Command::Check => return upkeep::check(&config, out),
     }
     Ok(ExitCode::SUCCESS)

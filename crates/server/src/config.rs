@@ -486,8 +486,11 @@ fn usual_connections() -> usize {
     std::thread::available_parallelism().map_or(8, |cores| (4 * cores.get()).min(32))
 }
 
-/// Does not show the text: there may be a password in it.
-fn database(text: &str) -> Result<Database, String> {
+/// Reads `sqlite:PATH` or `postgres://…`.
+///
+/// # Errors
+/// What is wrong, in words that do not show the text: there may be a password in it.
+pub fn database(text: &str) -> Result<Database, String> {
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         return Target::parse(text).map(Database::Postgres);
     }

@@ -27,7 +27,7 @@ mod wire;
 
 use fault::Fault;
 use pool::{ACQUIRE, Pool, Threads};
-pub(super) use schema::{Empty, LAST_NUMBER, NEXT_NUMBER};
+pub(super) use schema::{Empty, LAST_NUMBER, NEXT_NUMBER, RESTART_NUMBERS};
 pub(super) use session::Session;
 pub use target::Target;
 
@@ -39,10 +39,26 @@ const READ: &[&str] = &["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"];
 const LONG_READ: &[&str] =
     &["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL statement_timeout = '60s'"];
 
+/// How a look at every row begins: for as long as the database is large, also where the rows are waited for elsewhere.
+const READ_WHOLE: &[&str] = &[
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+];
+/// How filling a whole database begins: nobody else writes meanwhile to what every server writes to first.
+const WRITE_WHOLE: &[&str] = &[
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE",
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+    "LOCK TABLE counters, keys, users IN EXCLUSIVE MODE",
+];
+
 /// How long a request's work may take, from when it is asked for: a client hears within five seconds.
 const PROMPT: Duration = Duration::from_millis(4500);
 /// How long a command's work may take.
 const PATIENT: Duration = Duration::from_secs(60);
+/// How long moving a whole database may take.
+const WHOLE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often a work that others were in the way of is tried again.
 const RETRIES: u32 = 10;
 /// The longest pause before that, in microseconds.
@@ -175,6 +191,28 @@ impl Postgres {
         self.at_seat(|| transact(&self.pool, &self.random, work))
     }
 
+    /// As [`Postgres::read`] by itself, once, for a work that looks at every row.
+    pub(super) fn read_whole<T>(&self, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+        seated(&self.pool, Instant::now() + PATIENT, Instant::now() + WHOLE, || {
+            let session = required_seat(&self.pool)?.session;
+            session.begin(READ_WHOLE);
+            let answer = work(&session);
+            session.end_read();
+            answer
+        })
+    }
+
+    /// As [`Postgres::write`] by itself, once, for a work that fills the database.
+    pub(super) fn write_whole<T>(&self, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
+        seated(&self.pool, Instant::now() + PATIENT, Instant::now() + WHOLE, || {
+            let session = required_seat(&self.pool)?.session;
+            match attempt(&self.pool, &session, WRITE_WHOLE, work) {
+                Outcome::Told(answer) => answer,
+                Outcome::Overtaken(error) | Outcome::Lost(error) => Err(error),
+            }
+        })
+    }
+
     /// Runs `work` with a connection for this thread: the one it has, or one for the time.
     fn at_seat<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         if seat(&self.pool).is_some() {
@@ -249,7 +287,7 @@ fn transact<T>(
     let (mut tries, mut is_renewed) = (0, false);
     loop {
         let Seat { session, deadline, .. } = required_seat(pool)?;
-        match attempt(pool, &session, work.clone()) {
+        match attempt(pool, &session, WRITE, work.clone()) {
             Outcome::Told(answer) => return answer,
             Outcome::Overtaken(_) if tries < RETRIES && Instant::now() < deadline => {
                 pause(random, tries);
@@ -265,8 +303,13 @@ fn transact<T>(
     }
 }
 
-fn attempt<T>(pool: &Arc<Pool>, session: &Session, work: impl FnOnce(&Session) -> Result<T>) -> Outcome<T> {
-    session.begin(WRITE);
+fn attempt<T>(
+    pool: &Arc<Pool>,
+    session: &Session,
+    how: &[&'static str],
+    work: impl FnOnce(&Session) -> Result<T>,
+) -> Outcome<T> {
+    session.begin(how);
     change_seat(pool, |seat| seat.is_writing = true);
     let answer = work(session);
     change_seat(pool, |seat| seat.is_writing = false);

@@ -9,9 +9,9 @@ use crate::id::{EventId, OrganizationId, UserId};
 /// Binds the first value to `$1`, the second to `$2` and so on. SQLite takes `$1` for a name and counts by first
 /// appearance, hence the look-up.
 pub(super) fn bind(statement: &mut rusqlite::CachedStatement<'_>, values: &[Value<'_>]) -> Result<()> {
-    const NAMES: [&str; 20] = [
+    const NAMES: [&str; 24] = [
         "$1", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9", "$10", "$11", "$12", "$13", "$14", "$15",
-        "$16", "$17", "$18", "$19", "$20",
+        "$16", "$17", "$18", "$19", "$20", "$21", "$22", "$23", "$24",
     ];
     if statement.parameter_count() != values.len() {
         return Err(Error::Internal(format!(
@@ -132,6 +132,23 @@ impl<'r> Row<'r> {
         match self.source {
             Source::Sqlite(row) => Ok(row.get(self.step(1))?),
             Source::Postgres(columns) => Ok(self.column(columns)?.map(str::to_owned)),
+        }
+    }
+
+    /// Whatever the column holds, an integer in decimal.
+    pub(crate) fn any(&self) -> Result<Option<String>> {
+        use rusqlite::types::ValueRef;
+        let Source::Sqlite(row) = self.source else { return self.opt_text() };
+        match row.get_ref(self.step(1))? {
+            ValueRef::Null => Ok(None),
+            ValueRef::Integer(number) => Ok(Some(number.to_string())),
+            ValueRef::Text(text) => {
+                let text = std::str::from_utf8(text).map_err(|error| Error::Internal(error.to_string()))?;
+                Ok(Some(text.to_owned()))
+            }
+            ValueRef::Real(_) | ValueRef::Blob(_) => {
+                Err(Error::Internal("a column holds neither integer nor text".into()))
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod browser;
 mod buildog;
 mod cadasta;
 mod cli;
+mod copy;
 mod describe;
 mod described;
 mod faces;

@@ -209,6 +209,8 @@ fn costs(connection: &Connection, sql: &str) -> Vec<String> {
 fn statements_find_their_rows_by_an_index() {
     let slow = [
         ("crates/domain/src/check.rs", "`guildhall check` looks at everything"),
+        ("crates/domain/src/copy.rs", "`guildhall copy` too"),
+        ("crates/domain/src/copy/tables.rs", "`guildhall copy` too"),
         ("SELECT COUNT(*) FROM outbox", "the queue of letters is short, and only the metrics ask"),
         (
             "FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1 WHERE o.visibility = 'public' OR",

@@ -28,6 +28,13 @@ pub(in crate::db) const LAST_NUMBER: &str =
                         AND sequencename = 'numbers_of_' || name), value)
      FROM counters WHERE name = $1";
 
+/// Lets the numbers go on behind what the counters hold. Within the transaction, as all of it: `setval` would stay where the
+/// transaction does not.
+pub(in crate::db) const RESTART_NUMBERS: &str = "DO $$ DECLARE counter RECORD; BEGIN
+    FOR counter IN SELECT name, value FROM counters LOOP
+        EXECUTE format('ALTER SEQUENCE %I RESTART WITH %s', 'numbers_of_' || counter.name, counter.value + 1);
+    END LOOP; END $$";
+
 /// What is done about a database that holds nothing of this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::db) enum Empty {

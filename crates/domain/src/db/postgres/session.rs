@@ -163,7 +163,7 @@ impl Session {
         read: impl FnOnce(&Row<'_>) -> Result<T>,
     ) -> Result<Option<T>> {
         let mut found = None;
-        self.run_statement(sql, values, 1, &mut |row| {
+        self.run_statement(sql, &[values], 1, &mut |row| {
             found.get_or_insert(row);
         })?;
         found.map(|row| read(&Row::postgres(row.buffer()))).transpose()
@@ -177,7 +177,7 @@ impl Session {
         read: impl Fn(&Row<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
         let (mut out, mut failed) = (Vec::new(), None);
-        self.run_statement(sql, values, 0, &mut |row| {
+        self.run_statement(sql, &[values], 0, &mut |row| {
             if failed.is_none() {
                 match read(&Row::postgres(row.buffer())) {
                     Ok(row) => out.push(row),
@@ -190,9 +190,17 @@ impl Session {
 
     /// Runs a statement that changes rows; answers how many.
     pub(in crate::db) fn run(&self, sql: &'static str, values: &[Value<'_>]) -> Result<usize> {
-        let tag = self.run_statement(sql, values, 0, &mut |_| {})?;
+        let tag = self.run_statement(sql, &[values], 0, &mut |_| {})?;
         // "INSERT 0 1", "UPDATE 2"
         Ok(tag.rsplit(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0))
+    }
+
+    /// Runs a statement that changes rows once for each of `rows`, in one round trip.
+    pub(in crate::db) fn run_each(&self, sql: &'static str, rows: &[&[Value<'_>]]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.run_statement(sql, rows, 0, &mut |_| {}).map(drop)
     }
 
     /// Runs several statements that bring no rows, outside of any transaction of this session's making.
@@ -254,11 +262,11 @@ impl Session {
         refusal.map_or(Ok(tag), |refusal| Err(self.refused(&refusal)))
     }
 
-    /// Runs `sql` behind what goes ahead of it, in one round trip; answers its tag.
+    /// Runs `sql`, once for each of `rows`, behind what goes ahead of it, in one round trip; answers its last tag.
     fn run_statement(
         &self,
         sql: &'static str,
-        values: &[Value<'_>],
+        rows: &[&[Value<'_>]],
         most: i32,
         found: &mut dyn FnMut(DataRowBody),
     ) -> Result<String> {
@@ -276,9 +284,9 @@ impl Session {
             let mut wire = self.wire.try_borrow_mut().map_err(|_| in_use())?;
             let out = &mut wire.out;
             for sql in &ahead {
-                new.extend(self.write_statement(sql, &[], 0, out)?);
+                new.extend(self.write_statement(sql, &[&[]], 0, out)?);
             }
-            new.extend(self.write_statement(sql, values, most, out)?);
+            new.extend(self.write_statement(sql, rows, most, out)?);
             frontend::sync(out);
             wire.send().map_err(|error| self.lost(error))?;
         }
@@ -292,11 +300,12 @@ impl Session {
         self.read_answer(ahead.len(), new, found)
     }
 
-    /// Writes what runs `sql`, preparing it where this is the first time; answers its text and number then.
+    /// Writes what runs `sql` once for each of `rows`, preparing it where this is the first time; answers its text and
+    /// number then.
     fn write_statement(
         &self,
         sql: &'static str,
-        values: &[Value<'_>],
+        rows: &[&[Value<'_>]],
         most: i32,
         out: &mut BytesMut,
     ) -> Result<Option<(&'static str, usize)>> {
@@ -312,9 +321,11 @@ impl Session {
         if known.is_none() {
             frontend::parse(&name, sql, [], out).map_err(|error| failed(&error))?;
         }
-        frontend::bind("", &name, [], values, write_value, [], out)
-            .map_err(|_| failed(&"a value has no form"))?;
-        frontend::execute("", most, out).map_err(|error| failed(&error))?;
+        for values in rows {
+            frontend::bind("", &name, [], *values, write_value, [], out)
+                .map_err(|_| failed(&"a value has no form"))?;
+            frontend::execute("", most, out).map_err(|error| failed(&error))?;
+        }
         Ok(known.is_none().then_some((sql, number)))
     }
 
