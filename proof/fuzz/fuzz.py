@@ -18,6 +18,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -51,6 +52,8 @@ def arguments():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31))
     parser.add_argument("--program", default=str(ROOT / "target" / "release" / "guildhall"))
     parser.add_argument("--dialect", action="append", choices=DIALECTS)
+    parser.add_argument("--control", action="store_true", help="leave 404 out of the descriptions: has to find something")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write what was found there as well")
     parser.add_argument("--role", action="append", choices=ROLES)
     return parser.parse_args()
 
@@ -154,8 +157,9 @@ def run(asked, schemathesis, place):
     for round_number in range(1_000):
         for dialect in dialects:
             for role in roles:
+                description = described(place, dialect, asked.control)
                 share = max(1, (asked.requests - tally["requests"]) // (len(dialects) * len(roles)))
-                one = once(asked.seed + round_number, schemathesis, place, (dialect, role, share))
+                one = once(asked.seed + round_number, schemathesis, place, (dialect, role, share, description))
                 tally["requests"] += one["requests"]
                 for status, count in one["statuses"].items():
                     tally["statuses"][status] = tally["statuses"].get(status, 0) + count
@@ -167,14 +171,29 @@ def run(asked, schemathesis, place):
     return tally
 
 
+def described(place, dialect, without_404):
+    """Where the description is; of the control one that leaves out what the server answers."""
+    address = f"{place.url}/docs/{dialect}/openapi.json"
+    if not without_404:
+        return address
+    with urllib.request.urlopen(address) as answer:
+        document = json.load(answer)
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            operation["responses"].pop("404", None)
+    file = place.folder / "control.json"
+    file.write_text(json.dumps(document))
+    return str(file)
+
+
 def once(seed, schemathesis, place, what):
-    dialect, role, share = what
+    dialect, role, share, description = what
     settings = place.folder / "schemathesis.toml"
     settings.write_text(configuration(place, dialect))
     result = place.folder / "result.json"
     result.unlink(missing_ok=True)
     examples = max(2, min(200, share // 60))
-    command = [str(schemathesis), "--config-file", str(settings), "run", f"{place.url}/docs/{dialect}/openapi.json"]
+    command = [str(schemathesis), "--config-file", str(settings), "run", description]
     command += ["--url", place.url, "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"]
     command += ["--max-examples", str(examples), "--seed", str(seed), "--no-color", "--suppress-health-check", "all"]
     command += ["--warnings", "off", "--request-timeout", "30"]
@@ -207,6 +226,10 @@ def told(asked, tally, alive, panics, version):
         f"({kinds}; {len(tally['refused'])} refusals of meaning, not of form); "
         f"seed {asked.seed}; guildhall {version}, schemathesis {SCHEMATHESIS}"
     )
+    if asked.json:
+        findings = tally["failures"] + ([] if alive else [{"what": "the server ended"}])
+        known = {"requests": tally["requests"], "server_errors": broken, "panics": panics, "findings": findings}
+        asked.json.write_text(json.dumps({**known, "seed": asked.seed, "schemathesis": SCHEMATHESIS}))
     good = alive and not tally["failures"] and broken == 0 and panics == 0 and tally["requests"] >= asked.requests
     return 0 if good else 1
 

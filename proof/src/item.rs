@@ -1,7 +1,7 @@
 //! The claims, and what came of trying one.
 
 use crate::place::Place;
-use crate::{Result, faults, kill, overload, power_cut, revocation, secrets, slow, timing};
+use crate::{Result, faults, fuzz, kill, overload, power_cut, revocation, secrets, slow, timing};
 
 /// A claim that is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,12 @@ pub(crate) enum Item {
     Timing,
     Secrets,
     Revocation,
+    Fuzz,
 }
 
 impl Item {
     /// In the order in which they run.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::PowerCut,
         Self::Kill,
         Self::FailedSync,
@@ -29,6 +30,7 @@ impl Item {
         Self::Timing,
         Self::Secrets,
         Self::Revocation,
+        Self::Fuzz,
     ];
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
@@ -46,6 +48,7 @@ impl Item {
             Self::Timing => "timing",
             Self::Secrets => "secrets",
             Self::Revocation => "revocation",
+            Self::Fuzz => "fuzz",
         }
     }
 
@@ -67,6 +70,7 @@ impl Item {
             }
             Self::Secrets => "A secret is in the answer or letter that gives it, and nowhere else.",
             Self::Revocation => "What is taken away is gone for every request that begins after the answer.",
+            Self::Fuzz => "Whatever is sent, what is answered is what the descriptions of the APIs say.",
         }
     }
 
@@ -85,6 +89,7 @@ impl Item {
             Self::Timing => timing::run(place)?,
             Self::Secrets => secrets::run(place)?,
             Self::Revocation => revocation::run(place)?,
+            Self::Fuzz => fuzz::run(place)?,
         };
         Ok(Told { item: self, outcome })
     }

@@ -18,6 +18,7 @@ mod crowd;
 mod disk;
 mod faults;
 mod floor;
+mod fuzz;
 mod item;
 mod kill;
 mod ledger;
