@@ -93,6 +93,8 @@ pub(crate) struct Plan {
     pub(crate) return_to: Option<String>,
     /// With the limits on how often.
     pub(crate) limits: bool,
+    /// How many invitations an organization may send in a day, where limits hold and not the usual number.
+    pub(crate) invitations_per_day: Option<i64>,
     /// The machine's clock instead of one that stands still.
     pub(crate) real_clock: bool,
     /// Where a commit costs nothing: for tests of many thousand.
@@ -107,6 +109,11 @@ impl House {
     pub(crate) fn with(plan: Plan) -> Self {
         let folder = if plan.in_memory { Folder::in_memory() } else { Folder::new() };
         let place = Place::new(&folder.0);
+        Self::at(place, folder, plan)
+    }
+
+    /// One whose database is that one, whatever the engine of this run.
+    pub(crate) fn at(place: Place, folder: Folder, plan: Plan) -> Self {
         let clock = if plan.real_clock { Clock::system() } else { Clock::fixed(NOW) };
         Self::on((Arc::new(folder), Arc::new(place)), clock, Random::seeded(7), plan)
     }
@@ -120,11 +127,13 @@ impl House {
     }
 
     fn on((folder, place): (Arc<Folder>, Arc<Place>), clock: Clock, random: Random, plan: Plan) -> Self {
+        let usual = Settings::default();
         let settings = Settings {
             clock: clock.clone(),
             random: random.clone(),
             limits: plan.limits,
-            ..Settings::default()
+            invitations_per_day: plan.invitations_per_day.unwrap_or(usual.invitations_per_day),
+            ..usual
         };
         let db = place.open(settings);
         let seal = Seal::new(None);

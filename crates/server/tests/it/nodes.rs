@@ -15,7 +15,16 @@ use serde_json::json;
 use crate::harness::{Folder, House, Plan, delete, get, put};
 use crate::process::{self, Server};
 
+mod attack;
+mod revocation;
+
 const MINE: &str = "/v1/user/me/organizations";
+
+/// Three nodes on one new database.
+fn three(plan: Plan) -> [House; 3] {
+    let one = House::with(plan);
+    [one.another_node(), one.another_node(), one]
+}
 
 #[tokio::test]
 async fn a_session_begun_at_one_node_counts_and_ends_at_all() {

@@ -18,6 +18,12 @@ pub(crate) fn is_postgres() -> bool {
     std::env::var_os(ENGINE).is_some_and(|engine| engine == "postgres")
 }
 
+/// How often something is tried that chance decides: `long` where the environment has `GUILDHALL_LONG`, else `quick`.
+#[expect(clippy::disallowed_methods, reason = "the variable is the tests' own")]
+pub(crate) fn times(quick: usize, long: usize) -> usize {
+    if std::env::var_os("GUILDHALL_LONG").is_some() { long } else { quick }
+}
+
 /// How many threads make what a test begins with: on SQLite they share commits; on PostgreSQL they would be in each
 /// other's way, and what is done again draws its numbers again.
 pub(crate) fn hands() -> usize {
@@ -44,11 +50,20 @@ impl Place {
     /// A new one: of the engine of this run, the file in that folder.
     pub(crate) fn new(folder: &Path) -> Self {
         if !is_postgres() {
-            return Self::Sqlite(folder.join("guildhall.db"));
+            return Self::sqlite(folder);
         }
-        let cluster = testpg::shared().expect("who asks for PostgreSQL has looked for it");
+        Self::postgres().expect("who asks for PostgreSQL has looked for it")
+    }
+
+    /// A new file in that folder.
+    pub(crate) fn sqlite(folder: &Path) -> Self {
+        Self::Sqlite(folder.join("guildhall.db"))
+    }
+
+    /// A new database of the private PostgreSQL; nothing where it is not installed.
+    pub(crate) fn postgres() -> Option<Self> {
         let migrate = |url: &str| drop(postgres(url, Settings::default()));
-        Self::Postgres(cluster.database_from("guildhall", migrate))
+        testpg::shared().map(|cluster| Self::Postgres(cluster.database_from("guildhall", migrate)))
     }
 
     /// Opens it; once for each node.

@@ -23,16 +23,16 @@ fn house() -> House {
     House::with(Plan { in_memory: true, ..Plan::default() })
 }
 
-fn at(slug: &str) -> At {
+pub(crate) fn at(slug: &str) -> At {
     At { key: OrganizationKey::Slug(slug.into()), sight: Sight::ByVisibility }
 }
 
-fn login(name: &str) -> UserKey {
+pub(crate) fn login(name: &str) -> UserKey {
     UserKey::Login(name.into())
 }
 
 /// What each of `count` threads is answered that begin together.
-fn together<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Vec<Result<T>> {
+pub(crate) fn together<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Vec<Result<T>> {
     let begin = Barrier::new(count);
     std::thread::scope(|scope| {
         let run = |number| {
@@ -49,7 +49,7 @@ fn together<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> 
 
 /// Exactly one succeeded, and every other was refused so.
 #[track_caller]
-fn expect_one<T: std::fmt::Debug, E: std::fmt::Debug>(answers: &[Result<T, E>], refusal: &str) {
+pub(crate) fn expect_one<T: std::fmt::Debug, E: std::fmt::Debug>(answers: &[Result<T, E>], refusal: &str) {
     let refusals: Vec<String> =
         answers.iter().filter_map(|answer| answer.as_ref().err()).map(|error| format!("{error:?}")).collect();
     assert_eq!(refusals.len(), answers.len() - 1, "{answers:?}");
@@ -164,7 +164,7 @@ fn when_the_owners_leave_at_once_the_longest_serving_admin_succeeds() {
     assert_eq!(check::findings(house.db(), &Actor::system()).unwrap(), [""; 0]);
 }
 
-fn newcomer(name: &str) -> NewUser {
+pub(crate) fn newcomer(name: &str) -> NewUser {
     NewUser {
         username: None,
         email: Email::parse(&format!("{name}@example.com")).unwrap(),

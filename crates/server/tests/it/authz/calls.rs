@@ -16,7 +16,7 @@ const ARCHIVE: &str = "archive";
 const UNARCHIVE: &str = "unarchive";
 
 /// In what ways a call is tried besides the usual one.
-pub(super) fn variants(method: &str, path: &str) -> &'static [&'static str] {
+pub(crate) fn variants(method: &str, path: &str) -> &'static [&'static str] {
     match (method, path) {
         ("PATCH", "/api/v1/organizations/{slug}/") => &["", ARCHIVE, UNARCHIVE],
         ("PATCH" | "DELETE", "/api/v1/organizations/{slug}/users/{username}/")
@@ -36,7 +36,7 @@ pub(super) fn variants(method: &str, path: &str) -> &'static [&'static str] {
 }
 
 /// The call, or nothing where nobody wrote down how it is made.
-pub(super) fn of(
+pub(crate) fn of(
     dialect: &str,
     (method, path): (&str, &str),
     scene: &Scene<'_>,

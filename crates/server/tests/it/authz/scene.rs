@@ -58,11 +58,11 @@ const fn caller(name: &'static str, part: Part) -> Caller {
 
 /// Somebody as the dialects name them.
 #[derive(Clone)]
-pub(super) struct Person {
-    pub(super) number: String,
-    pub(super) short: String,
-    pub(super) username: String,
-    pub(super) email: String,
+pub(crate) struct Person {
+    pub(crate) number: String,
+    pub(crate) short: String,
+    pub(crate) username: String,
+    pub(crate) email: String,
 }
 
 impl From<&User> for Person {
@@ -78,30 +78,30 @@ impl From<&User> for Person {
 
 /// What a call names.
 #[derive(Clone)]
-pub(super) struct Place {
-    pub(super) number: String,
-    pub(super) short: String,
-    pub(super) slug: String,
-    pub(super) event: String,
-    pub(super) member: Person,
+pub(crate) struct Place {
+    pub(crate) number: String,
+    pub(crate) short: String,
+    pub(crate) slug: String,
+    pub(crate) event: String,
+    pub(crate) member: Person,
 }
 
 /// One organization, and one who calls.
-pub(super) struct Scene<'h> {
-    pub(super) house: &'h House,
+pub(crate) struct Scene<'h> {
+    pub(crate) house: &'h House,
     /// No other scene of the house has it.
-    pub(super) serial: u64,
-    pub(super) place: Place,
+    pub(crate) serial: u64,
+    pub(crate) place: Place,
     /// An owner who does not call.
-    pub(super) founder: Person,
+    pub(crate) founder: Person,
     /// Somebody with an account and without an organization.
-    pub(super) guest: Person,
+    pub(crate) guest: Person,
     /// The caller's account, where they have one.
-    pub(super) own: Option<Person>,
+    pub(crate) own: Option<Person>,
     /// What the caller sends.
-    pub(super) credential: Option<String>,
+    pub(crate) credential: Option<String>,
     /// What a mailed link carries, for the calls that need one.
-    pub(super) link: String,
+    pub(crate) link: String,
 }
 
 pub(super) fn house() -> House {
