@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use crate::bare::{self, Bare};
 use crate::report::{Against, Report, median};
-use crate::server::{self, Process};
+use crate::server::{self, Place, Process};
 use crate::town::{self, Town};
 use crate::wrk::{self, Figures, Load};
-use crate::{Result, client, lists};
+use crate::{Result, client, lists, remote};
 
 /// How long and how often.
 pub(crate) struct Plan {
     /// How often the turn of each side comes; the median counts.
-    rounds: u32,
+    pub(crate) rounds: u32,
     /// One turn.
-    turn: Duration,
+    pub(crate) turn: Duration,
     /// Before the first turn of each side.
     warm_up: Duration,
     /// People in the largest organization.
@@ -43,6 +43,33 @@ impl Plan {
         let turn = Duration::from_secs(1);
         Self { rounds: 1, turn, warm_up: Duration::ZERO, crowd: 5_000, lists: 3 }
     }
+
+    /// Lets both have their turns, and takes the medians of each.
+    pub(crate) fn by_turns<const N: usize>(
+        &self,
+        mut ours: impl FnMut(u32, Duration) -> Result<Figures>,
+        mut others: impl FnMut(Duration) -> Result<[f64; N]>,
+    ) -> Result<(Figures, [f64; N])> {
+        let Plan { rounds, turn, warm_up, .. } = *self;
+        if !warm_up.is_zero() {
+            others(warm_up)?;
+            ours(0, warm_up)?;
+        }
+        let (mut figures, mut compared) = (Vec::new(), Vec::new());
+        for round in 1..=rounds {
+            compared.push(others(turn)?);
+            figures.push(ours(round, turn)?);
+        }
+        let middle = Figures {
+            per_second: median(figures.iter().map(|figures| figures.per_second)).unwrap_or_default(),
+            p50: median(figures.iter().map(|figures| figures.p50)).unwrap_or_default(),
+            p99: median(figures.iter().map(|figures| figures.p99)).unwrap_or_default(),
+        };
+        let compared = std::array::from_fn(|place| {
+            median(compared.iter().map(|rates| rates[place])).unwrap_or_default()
+        });
+        Ok((middle, compared))
+    }
 }
 
 impl fmt::Display for Plan {
@@ -65,12 +92,26 @@ pub(crate) enum Case {
     Create,
     SignIn,
     Upload,
+    PgRead,
+    PgCreate,
+    PgNodes,
+    PgLocks,
 }
 
 impl Case {
     /// In the order in which they run.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Read, Self::List, Self::Members, Self::Create, Self::SignIn, Self::Upload];
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Read,
+        Self::List,
+        Self::Members,
+        Self::Create,
+        Self::SignIn,
+        Self::Upload,
+        Self::PgRead,
+        Self::PgCreate,
+        Self::PgNodes,
+        Self::PgLocks,
+    ];
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|case| case.name() == name)
@@ -84,7 +125,16 @@ impl Case {
             Self::Create => "create",
             Self::SignIn => "sign-in",
             Self::Upload => "upload",
+            Self::PgRead => "pg-read",
+            Self::PgCreate => "pg-create",
+            Self::PgNodes => "pg-nodes",
+            Self::PgLocks => "pg-locks",
         }
+    }
+
+    /// Whether it is about PostgreSQL, with a database of its own.
+    fn is_remote(self) -> bool {
+        matches!(self, Self::PgRead | Self::PgCreate | Self::PgNodes | Self::PgLocks)
     }
 }
 
@@ -100,7 +150,7 @@ pub(crate) struct House<'p> {
     pub(crate) reader: String,
     owner: String,
     program: PathBuf,
-    folder: Folder,
+    folder: &'p Path,
 }
 
 /// Where everything is that a run makes: on the disk that holds the build, gone when it ends.
@@ -126,19 +176,30 @@ impl Drop for Folder {
 pub(crate) fn run(plan: &Plan, chosen: &[Case]) -> Result<Report> {
     let program = server::build()?;
     let folder = Folder::new()?;
-    let town = town::found(&folder.0.join("data"), plan.crowd)?;
-    let token = |login| server::token(&program, &town.data, login);
-    let (reader, owner) = (token(town::READER)?, token(town::OWNER)?);
-    let server = server::serve(&program, &town.data, &folder.0)?;
-    let house = House { plan, town, server, reader, owner, program, folder };
     let mut report = Report::default();
-    for case in chosen {
-        house.measure(*case, &mut report)?;
+    let (remote, local): (Vec<Case>, Vec<Case>) = chosen.iter().partition(|case| case.is_remote());
+    if !local.is_empty() {
+        let house = House::found(plan, program.clone(), &folder.0)?;
+        local.into_iter().try_for_each(|case| house.measure(case, &mut report))?;
+    }
+    if !remote.is_empty()
+        && let Some(house) = remote::House::found(plan, &program, &folder.0)?
+    {
+        remote.into_iter().try_for_each(|case| house.measure(case, &mut report))?;
     }
     Ok(report)
 }
 
-impl House<'_> {
+impl<'p> House<'p> {
+    fn found(plan: &'p Plan, program: PathBuf, folder: &'p Path) -> Result<Self> {
+        let town = town::found(&folder.join("data"), plan.crowd)?;
+        let place = Place { data: &town.data, database: None };
+        let token = |login| server::token(&program, &place, login);
+        let (reader, owner) = (token(town::READER)?, token(town::OWNER)?);
+        let server = server::serve(&program, &place, &folder.join("server.log"))?;
+        Ok(Self { plan, town, server, reader, owner, program, folder })
+    }
+
     fn measure(&self, case: Case, report: &mut Report) -> Result<()> {
         let home = &self.town.home;
         match case {
@@ -157,22 +218,23 @@ impl House<'_> {
             Case::Create => self.create(report),
             Case::SignIn => self.sign_in(report),
             Case::Upload => self.upload(report),
+            Case::PgRead | Case::PgCreate | Case::PgNodes | Case::PgLocks => Ok(()),
         }
     }
 
     /// A GET, against the floor answering the same bytes.
     fn read(&self, name: &str, path: &str, at_least: Option<f64>, report: &mut Report) -> Result<()> {
         let body = client::get(&self.server.base, path, &self.reader)?.body()?;
-        let floor = server::floor(&body, self.folder())?;
+        let floor = server::floor(&body, self.folder)?;
         let script = wrk::get(&self.reader);
         let load = |process: &Process| {
             let url = format!("{}{path}", process.base);
             move |script: &str, lasting| {
-                wrk::run(&Load { url: &url, connections: 64, script }, lasting, self.folder())
+                wrk::run(&Load { url: &url, connections: 64, threads: 1, script }, lasting, self.folder)
             }
         };
         let (ours, floors) = (load(&self.server), load(&floor));
-        let (figures, others) = self.by_turns(
+        let (figures, others) = self.plan.by_turns(
             |_, lasting| ours(&script, lasting),
             |lasting| Ok([floors(&script, lasting)?.per_second]),
         )?;
@@ -183,22 +245,24 @@ impl House<'_> {
 
     /// New organizations, against the same server with a commit for each, and SQLite alone with a commit for 64.
     fn create(&self, report: &mut Report) -> Result<()> {
-        let mut bare = Bare::open(&self.folder().join("bare.db"))?;
-        let data = self.folder().join("one-by-one");
+        let mut bare = Bare::open(&self.folder.join("bare.db"))?;
+        let data = self.folder.join("one-by-one");
         town::found(&data, 2)?;
-        let owner = server::token(&self.program, &data, town::OWNER)?;
-        let one_by_one = server::serve_one_by_one(&self.program, &data, self.folder())?;
+        let place = Place { data: &data, database: None };
+        let owner = server::token(&self.program, &place, town::OWNER)?;
+        let log = self.folder.join("one-by-one.log");
+        let one_by_one = server::serve_one_by_one(&self.program, &place, &log)?;
         let (ours, others) =
             (format!("{}{CREATE}", self.server.base), format!("{}{CREATE}", one_by_one.base));
-        let creating = |url: &str, script: &str, lasting| {
-            wrk::run(&Load { url, connections: 64, script }, lasting, self.folder())
+        let create = |url: &str, script: &str, lasting| {
+            wrk::run(&Load { url, connections: 64, threads: 1, script }, lasting, self.folder)
         };
         let turns = Cell::new(0);
-        let (figures, [single, many]) = self.by_turns(
-            |round, lasting| creating(&ours, &new_names(&self.owner, round), lasting),
+        let (figures, [single, many]) = self.plan.by_turns(
+            |round, lasting| create(&ours, &creating(&self.owner, round), lasting),
             |lasting| {
                 turns.set(turns.get() + 1);
-                let single = creating(&others, &new_names(&owner, turns.get()), lasting)?;
+                let single = create(&others, &creating(&owner, turns.get()), lasting)?;
                 Ok([single.per_second, bare.create(64, lasting)?])
             },
         )?;
@@ -214,9 +278,13 @@ impl House<'_> {
     fn sign_in(&self, report: &mut Report) -> Result<()> {
         let url = format!("{}/api/v1/account/login/", self.server.base);
         let script = signing_in();
-        let (figures, [hashes]) = self.by_turns(
+        let (figures, [hashes]) = self.plan.by_turns(
             |_, lasting| {
-                wrk::run(&Load { url: &url, connections: 16, script: &script }, lasting, self.folder())
+                wrk::run(
+                    &Load { url: &url, connections: 16, threads: 1, script: &script },
+                    lasting,
+                    self.folder,
+                )
             },
             |lasting| Ok([bare::hashes(lasting)?]),
         )?;
@@ -227,13 +295,17 @@ impl House<'_> {
 
     /// Pictures, against nothing.
     fn upload(&self, report: &mut Report) -> Result<()> {
-        let picture = self.folder().join("picture.jpg");
+        let picture = self.folder.join("picture.jpg");
         let size = photograph(&picture)?;
         let url = format!("{}/v1/organizations/{}/avatar", self.server.base, self.town.home.uid.short());
         let script = uploading(&self.owner, &picture);
-        let (figures, []) = self.by_turns(
+        let (figures, []) = self.plan.by_turns(
             |_, lasting| {
-                wrk::run(&Load { url: &url, connections: 8, script: &script }, lasting, self.folder())
+                wrk::run(
+                    &Load { url: &url, connections: 8, threads: 1, script: &script },
+                    lasting,
+                    self.folder,
+                )
             },
             |_| Ok([]),
         )?;
@@ -244,47 +316,17 @@ impl House<'_> {
         );
         Ok(())
     }
-
-    /// Lets both have their turns, and takes the medians of each.
-    fn by_turns<const N: usize>(
-        &self,
-        mut ours: impl FnMut(u32, Duration) -> Result<Figures>,
-        mut others: impl FnMut(Duration) -> Result<[f64; N]>,
-    ) -> Result<(Figures, [f64; N])> {
-        let Plan { rounds, turn, warm_up, .. } = *self.plan;
-        if !warm_up.is_zero() {
-            others(warm_up)?;
-            ours(0, warm_up)?;
-        }
-        let (mut figures, mut compared) = (Vec::new(), Vec::new());
-        for round in 1..=rounds {
-            compared.push(others(turn)?);
-            figures.push(ours(round, turn)?);
-        }
-        let middle = Figures {
-            per_second: median(figures.iter().map(|figures| figures.per_second)).unwrap_or_default(),
-            p50: median(figures.iter().map(|figures| figures.p50)).unwrap_or_default(),
-            p99: median(figures.iter().map(|figures| figures.p99)).unwrap_or_default(),
-        };
-        let compared = std::array::from_fn(|place| {
-            median(compared.iter().map(|rates| rates[place])).unwrap_or_default()
-        });
-        Ok((middle, compared))
-    }
-
-    fn folder(&self) -> &Path {
-        &self.folder.0
-    }
 }
 
 /// A name that was not there before in each request.
-fn new_names(token: &str, round: u32) -> String {
+pub(crate) fn creating(token: &str, round: u32) -> String {
     format!(
         r#"{}wrk.headers['Content-Type'] = 'application/json'
 local count = 0
 request = function()
     count = count + 1
-    return wrk.format('POST', nil, nil, '{{"organization_name":"Guild {round} ' .. count .. '"}}')
+    local number = (place or 0) * 1000000 + count
+    return wrk.format('POST', nil, nil, '{{"organization_name":"Guild {round} ' .. number .. '"}}')
 end
 "#,
         wrk::get(token)

@@ -2,7 +2,7 @@
 //!
 //! Every figure is a ratio of two things measured in one run, turn by turn, so that it holds where absolute figures drift:
 //! a read against axum answering the same bytes, a durable write against SQLite taking the same rows, a sign-in against
-//! the password hash alone. See README.md beside this package.
+//! the password hash alone, PostgreSQL against pgbench sending the same statements. See README.md beside this package.
 
 use std::process::ExitCode;
 
@@ -14,6 +14,8 @@ mod client;
 mod floor;
 mod lists;
 mod machine;
+mod pgbench;
+mod remote;
 mod report;
 mod server;
 mod town;
@@ -24,7 +26,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str = "usage: bench [--quick] [CASE…]
   --quick   a smoke run of some seconds: its figures mean nothing
-  CASE      read, list, create, sign-in, members or upload; all of them where none is named";
+  CASE      read, list, create, sign-in, members, upload; on PostgreSQL pg-read, pg-create, pg-nodes, pg-locks;
+            all of them where none is named";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,5 +1,6 @@
 //! The processes that are measured: the server as an operator runs it, and the floor.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,23 @@ pub(crate) fn build() -> Result<PathBuf> {
         Ok(program)
     } else {
         Err(format!("the server could not be built as {}", program.display()).into())
+    }
+}
+
+/// Where the server keeps what it has.
+pub(crate) struct Place<'a> {
+    /// The data folder.
+    pub(crate) data: &'a Path,
+    /// The URL of its database, where that is not the SQLite file in the data folder.
+    pub(crate) database: Option<&'a str>,
+}
+
+impl Place<'_> {
+    /// As the command line names it.
+    fn options(&self) -> Vec<&OsStr> {
+        let mut options = vec![OsStr::new("--data"), self.data.as_os_str()];
+        options.extend(self.database.iter().flat_map(|url| [OsStr::new("--database"), OsStr::new(url)]));
+        options
     }
 }
 
@@ -68,20 +86,20 @@ impl Drop for Process {
 
 /// The server on its data folder, with everything as it is by default but the limits on how often, which are there to
 /// refuse what is done here.
-pub(crate) fn serve(program: &Path, data: &Path, folder: &Path) -> Result<Process> {
-    Process::start(&mut serving(program, data), &folder.join("server.log"))
+pub(crate) fn serve(program: &Path, place: &Place<'_>, log: &Path) -> Result<Process> {
+    Process::start(&mut serving(program, place), log)
 }
 
 /// The same server with a commit for each write.
-pub(crate) fn serve_one_by_one(program: &Path, data: &Path, folder: &Path) -> Result<Process> {
-    let mut command = serving(program, data);
+pub(crate) fn serve_one_by_one(program: &Path, place: &Place<'_>, log: &Path) -> Result<Process> {
+    let mut command = serving(program, place);
     command.env("GUILDHALL_WRITES_PER_COMMIT", "1");
-    Process::start(&mut command, &folder.join("one-by-one.log"))
+    Process::start(&mut command, log)
 }
 
-fn serving(program: &Path, data: &Path) -> Command {
+fn serving(program: &Path, place: &Place<'_>) -> Command {
     let mut command = Command::new(program);
-    command.args(["serve", "--listen", "127.0.0.1:0", "--limits", "off", "--data"]).arg(data);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--limits", "off"]).args(place.options());
     command
 }
 
@@ -93,10 +111,10 @@ pub(crate) fn floor(body: &[u8], folder: &Path) -> Result<Process> {
 }
 
 /// A session token of the account, as the command line makes one.
-pub(crate) fn token(program: &Path, data: &Path, login: &str) -> Result<String> {
+pub(crate) fn token(program: &Path, place: &Place<'_>, login: &str) -> Result<String> {
     let out = Command::new(program)
-        .args(["token", "create", "--json", "--user", login, "--data"])
-        .arg(data)
+        .args(["token", "create", "--json", "--user", login])
+        .args(place.options())
         .stderr(Stdio::inherit())
         .output()?;
     let said: Value = serde_json::from_slice(&out.stdout)?;

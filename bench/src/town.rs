@@ -45,13 +45,7 @@ pub(crate) fn found(data: &Path, crowd: i64) -> Result<Town> {
     std::fs::create_dir_all(data)?;
     let file = data.join("guildhall.db");
     let db = Db::sqlite(&file, Settings::default())?;
-    let hash = Password::chosen(PASSWORD).map_err(|_| "a weak password")?.hash(db.random())?;
-    for login in [OWNER, READER] {
-        user(&db, login, &hash)?;
-    }
-    for number in 0..SIGNERS {
-        user(&db, &signer(number), &hash)?;
-    }
+    people(&db)?;
     let homes = (0..CIRCLES).map(|number| organization(&db, &format!("Reading Circle {number}")));
     let homes: Vec<Organization> = homes.collect::<Result<_>>()?;
     let (short, long) = (organization(&db, "Village")?, organization(&db, "City")?);
@@ -60,6 +54,16 @@ pub(crate) fn found(data: &Path, crowd: i64) -> Result<Town> {
     settle(&file, long.id, crowd, "citizen")?;
     let home = homes.into_iter().next().ok_or("no organization")?;
     Ok(Town { data: data.to_owned(), home, short, long })
+}
+
+/// The owner, the reader, and those who sign in.
+pub(crate) fn people(db: &Db) -> Result<()> {
+    let hash = Password::chosen(PASSWORD).map_err(|_| "a weak password")?.hash(db.random())?;
+    let signers = (0..SIGNERS).map(signer);
+    [OWNER, READER].map(str::to_owned).into_iter().chain(signers).try_for_each(|login| {
+        user(db, &login, &hash)?;
+        Ok(())
+    })
 }
 
 /// The username of the account of that number that signs in.
@@ -79,7 +83,7 @@ fn user(db: &Db, login: &str, hash: &str) -> Result<User> {
 }
 
 /// The owner's, with the reader in it.
-fn organization(db: &Db, name: &str) -> Result<Organization> {
+pub(crate) fn organization(db: &Db, name: &str) -> Result<Organization> {
     let name = Name::parse(name).map_err(|_| "no name")?;
     let new = NewOrganization {
         visibility: Visibility::Private,

@@ -12,6 +12,8 @@ pub(crate) struct Load<'a> {
     pub(crate) url: &'a str,
     /// Connections, each with one request at a time.
     pub(crate) connections: u32,
+    /// Threads of wrk, which share the connections.
+    pub(crate) threads: u32,
     /// A Lua script for wrk; empty for plain GETs.
     pub(crate) script: &'a str,
 }
@@ -38,6 +40,23 @@ pub(crate) fn get(token: &str) -> String {
     format!("wrk.headers['Authorization'] = 'Bearer {token}'\n")
 }
 
+/// Spreads the connections over those servers, a thread of wrk for each, which knows its number as `place`.
+pub(crate) fn spread(bases: &[&str]) -> String {
+    let hosts =
+        bases.iter().map(|base| base.trim_start_matches("http://").split_once(':').unwrap_or_default());
+    let places: Vec<String> = hosts.map(|(host, port)| format!("{{'{host}', '{port}'}}")).collect();
+    format!(
+        r#"local places, given = {{ {} }}, 0
+setup = function(thread)
+    given = given + 1
+    thread:set('place', given)
+    thread.addr = wrk.lookup(unpack(places[given]))[1]
+end
+"#,
+        places.join(", ")
+    )
+}
+
 /// What `wrk -v` says of itself.
 ///
 /// # Errors
@@ -59,7 +78,14 @@ pub(crate) fn run(load: &Load<'_>, lasting: Duration, folder: &Path) -> Result<F
     let script = folder.join("load.lua");
     std::fs::write(&script, format!("{}{DONE}", load.script))?;
     let out = Command::new("wrk")
-        .args(["-t1", "-c", &load.connections.to_string(), "-d", &format!("{}s", lasting.as_secs())])
+        .args([
+            "-t",
+            &load.threads.to_string(),
+            "-c",
+            &load.connections.to_string(),
+            "-d",
+            &format!("{}s", lasting.as_secs()),
+        ])
         .args(["--timeout", "30s", "-s"])
         .arg(&script)
         .arg(load.url)

@@ -118,6 +118,14 @@ impl Random {
         Self(Entropy::Seeded(Arc::new((seed, AtomicU64::new(0)))))
     }
 
+    /// Goes on at that step of a seeded sequence, whatever was taken from it before: what is tried again takes more, and a
+    /// test that compares must not see how often that was. The system's generator has no steps, and stays as it is.
+    pub fn seek(&self, step: u64) {
+        if let Entropy::Seeded(state) = &self.0 {
+            state.1.store(step, Ordering::SeqCst);
+        }
+    }
+
     /// `N` bytes that nobody can guess.
     ///
     /// # Panics
