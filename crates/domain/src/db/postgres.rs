@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 
 mod connect;
 mod fault;
+mod looks;
 mod pool;
 mod schema;
 mod session;
@@ -26,7 +27,8 @@ mod tls;
 mod wire;
 
 use fault::Fault;
-use pool::{ACQUIRE, Pool, Threads};
+use looks::Look;
+use pool::{ACQUIRE, Job, Pool, Threads};
 pub(super) use schema::{Empty, LAST_NUMBER, NEXT_NUMBER, RESTART_NUMBERS};
 pub(super) use session::Session;
 pub use target::Target;
@@ -94,21 +96,19 @@ impl Postgres {
     ) -> Result<Self> {
         schema::prepare(target, now, empty)?;
         let connections = connections.max(1);
-        Ok(Self {
-            pool: Arc::new(Pool::new(target.clone(), connections)?),
-            threads: Threads::start(connections)?,
-            random,
-        })
+        let pool = Arc::new(Pool::new(target.clone(), connections)?);
+        let threads = Threads::start(&pool, connections)?;
+        Ok(Self { pool, threads, random })
     }
 
-    /// Runs `look` on a thread of this engine, then `done` with its answer.
+    /// Runs `look` on a thread of this engine, more than once where it shares a connection with others, then `done` with its
+    /// answer.
     pub(super) fn look<T: Send + 'static>(
         &self,
-        look: impl FnOnce() -> Result<T> + Send + 'static,
+        look: impl FnOnce() -> Result<T> + Clone + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
-        let (pool, deadline) = (Arc::clone(&self.pool), Instant::now() + PROMPT);
-        self.enqueue(move || seated(&pool, Instant::now() + ACQUIRE, deadline, look), done);
+        self.threads.run(Job::Look(Look::new(PROMPT, look, done)));
     }
 
     /// Runs `work`, which is whole or not at all, on a thread of this engine, then `done` with its answer.
@@ -123,21 +123,13 @@ impl Postgres {
             let until = Instant::now() + ACQUIRE;
             seated(&pool, until, deadline, || transact(&pool, &random, |_| work()))
         };
-        self.enqueue(run, done);
-    }
-
-    fn enqueue<T: Send + 'static>(
-        &self,
-        run: impl FnOnce() -> Result<T> + Send + 'static,
-        done: impl FnOnce(Result<T>) + Send + 'static,
-    ) {
-        self.threads.run(Box::new(move |refused| {
+        self.threads.run(Job::Work(Box::new(move |refused| {
             done(match refused {
                 Some(error) => Err(error),
                 None => catch_unwind(AssertUnwindSafe(run))
                     .unwrap_or_else(|_| Err(Error::Internal("an operation panicked".into()))),
             });
-        }));
+        })));
     }
 
     /// Runs `work` on one state of the database: within the change that is under way on this thread, or else by itself.

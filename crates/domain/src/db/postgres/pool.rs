@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::connect::connect;
+use super::looks::{self, Look, TOGETHER};
 use super::session::Session;
 use super::target::Target;
 use super::tls::Tls;
@@ -116,8 +117,28 @@ impl Pool {
     }
 }
 
-/// A work that waits: called with nothing it runs, with an error it is told that.
-pub(super) type Job = Box<dyn FnOnce(Option<Error>) + Send>;
+/// What waits for a thread.
+pub(super) enum Job {
+    /// Called with nothing it runs, with an error it is told that.
+    Work(Box<dyn FnOnce(Option<Error>) + Send>),
+    /// What may share a connection with others.
+    Look(Look),
+}
+
+impl Job {
+    fn refuse(self, why: &str) {
+        match self {
+            Self::Work(work) => work(Some(Error::Unavailable(why.into()))),
+            Self::Look(look) => look.refuse(why),
+        }
+    }
+}
+
+/// What a thread takes at a time.
+enum Portion {
+    Work(Box<dyn FnOnce(Option<Error>) + Send>),
+    Looks(Vec<Look>),
+}
 
 /// Works that wait for a thread.
 #[derive(Default)]
@@ -130,7 +151,25 @@ struct Queue {
 #[derive(Default)]
 struct Jobs {
     waiting: VecDeque<(Instant, Job)>,
+    /// Threads that rest.
+    resting: usize,
+    /// Whether one of them was called and has not come yet. Until then no other is: what is added meanwhile it may take along.
+    is_called: bool,
     is_closed: bool,
+}
+
+impl Jobs {
+    /// That look, and those that wait right behind it.
+    fn looks(&mut self, first: Look) -> Vec<Look> {
+        let mut looks = vec![first];
+        while looks.len() < TOGETHER
+            && let Some((_, Job::Look(_))) = self.waiting.front()
+            && let Some((_, Job::Look(look))) = self.waiting.pop_front()
+        {
+            looks.push(look);
+        }
+        looks
+    }
 }
 
 impl Queue {
@@ -138,17 +177,33 @@ impl Queue {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next work; nothing when there is none and none will come.
-    fn next(&self) -> Option<Job> {
+    /// What comes next; nothing when there is none and none will come.
+    fn next(&self) -> Option<Portion> {
         let mut jobs = self.jobs();
         loop {
-            if let Some((_, job)) = jobs.waiting.pop_front() {
-                return Some(job);
-            }
-            if jobs.is_closed {
-                return None;
-            }
-            jobs = self.added.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            let portion = match jobs.waiting.pop_front() {
+                Some((_, Job::Work(work))) => Portion::Work(work),
+                Some((_, Job::Look(look))) => Portion::Looks(jobs.looks(look)),
+                None if jobs.is_closed => return None,
+                None => {
+                    jobs.resting += 1;
+                    jobs = self.added.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+                    jobs.resting -= 1;
+                    jobs.is_called = false;
+                    continue;
+                }
+            };
+            self.call(jobs);
+            return Some(portion);
+        }
+    }
+
+    /// Calls a thread that rests, where something waits and none is on its way.
+    fn call(&self, mut jobs: MutexGuard<'_, Jobs>) {
+        if jobs.resting > 0 && !jobs.is_called && !jobs.waiting.is_empty() {
+            jobs.is_called = true;
+            drop(jobs);
+            self.added.notify_one();
         }
     }
 
@@ -161,7 +216,7 @@ impl Queue {
             {
                 let Some((_, job)) = jobs.waiting.pop_front() else { break };
                 drop(jobs);
-                job(Some(Error::Unavailable("no thread became free in time".into())));
+                job.refuse("no thread became free in time");
                 jobs = self.jobs();
             }
             jobs = self.closed.wait_timeout(jobs, LOOK).unwrap_or_else(PoisonError::into_inner).0;
@@ -177,14 +232,17 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    pub(super) fn start(count: usize) -> Result<Self> {
+    pub(super) fn start(pool: &Arc<Pool>, count: usize) -> Result<Self> {
         let queue = Arc::new(Queue::default());
         let mut threads = Self { queue: Arc::clone(&queue), threads: Vec::new(), most: count * QUEUE };
         for _ in 0..count {
-            let queue = Arc::clone(&queue);
+            let (queue, pool) = (Arc::clone(&queue), Arc::clone(pool));
             threads.spawn("guildhall-database", move || {
-                while let Some(job) = queue.next() {
-                    job(None);
+                while let Some(portion) = queue.next() {
+                    match portion {
+                        Portion::Work(work) => work(None),
+                        Portion::Looks(looks) => looks::run(&pool, looks),
+                    }
                 }
             })?;
         }
@@ -204,12 +262,11 @@ impl Threads {
         let mut jobs = self.queue.jobs();
         if jobs.waiting.len() >= self.most {
             drop(jobs);
-            job(Some(Error::Unavailable("too much waits for the database".into())));
+            job.refuse("too much waits for the database");
             return;
         }
         jobs.waiting.push_back((Instant::now(), job));
-        drop(jobs);
-        self.queue.added.notify_one();
+        self.queue.call(jobs);
     }
 }
 

@@ -5,7 +5,7 @@
 //! and takes a number for any of them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::{BufMut, BytesMut};
@@ -18,12 +18,20 @@ use super::fault::{Fault, Refusal};
 use super::wire::Wire;
 use crate::error::{Error, Result};
 
+mod script;
+
+pub(super) use script::{CameTo, Script};
+
 /// A connection, signed in. For one thread at a time.
 pub(in crate::db) struct Session {
     wire: RefCell<Wire>,
     /// What is prepared, by its text: the number in its name.
     statements: RefCell<HashMap<&'static str, usize>>,
     prepared: Cell<usize>,
+    /// What was written as prepared and is not known to be.
+    unconfirmed: RefCell<VecDeque<&'static str>>,
+    /// What answers the statements of a look that shares this connection.
+    script: RefCell<Option<Script>>,
     /// Goes out before the next statement, in one message with it.
     ahead: RefCell<Vec<&'static str>>,
     /// Answers to what was sent and not waited for.
@@ -54,6 +62,8 @@ impl Session {
             wire: RefCell::new(wire),
             statements: RefCell::default(),
             prepared: Cell::default(),
+            unconfirmed: RefCell::default(),
+            script: RefCell::default(),
             ahead: RefCell::default(),
             owed: Cell::default(),
             phase: Cell::new(Phase::Rest),
@@ -270,6 +280,9 @@ impl Session {
         most: i32,
         found: &mut dyn FnMut(DataRowBody),
     ) -> Result<String> {
+        if let Some(script) = self.script.borrow_mut().as_mut() {
+            return self.replay(script, (sql, rows, most), found);
+        }
         if self.fault.get().is_some() {
             return Err(Error::Unavailable("the transaction failed before".into()));
         }
