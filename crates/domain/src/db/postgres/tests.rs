@@ -162,6 +162,27 @@ fn a_commit_of_which_nobody_knows_is_told_as_such_and_not_tried_again() {
 }
 
 #[test]
+fn a_commit_that_the_standby_may_not_have_is_told_as_such() {
+    let Some(cluster) = Cluster::start(Keeps::Durably, "") else { return };
+    let database = cluster.database();
+    let db = Db::postgres(&Target::parse(database.url()).unwrap(), 1, settings()).unwrap();
+    put(&db, "a").unwrap();
+    cluster.configure("synchronous_standby_names = 'none_of_this_name'");
+    let (answer, answers) = channel();
+    let work = db.clone();
+    std::thread::spawn(move || answer.send(put(&work, "b")));
+    let waiting = "SELECT COUNT(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let until = Instant::now() + Duration::from_secs(30);
+    while cluster.psql(database.name(), waiting) == "0" {
+        assert!(Instant::now() < until, "no commit waits for a standby");
+    }
+    let why = unavailable(answers.recv().unwrap());
+    assert!(why.contains("may or may not") && why.contains("synchronous replication"), "{why}");
+    cluster.configure("synchronous_standby_names = ''");
+    assert_eq!(count(&db), 2);
+}
+
+#[test]
 fn a_server_that_hangs_holds_nobody() {
     on_new_postgres(|target, db| {
         let (relay, behind) = behind_relay(target);

@@ -131,7 +131,7 @@ impl Session {
                     current.into_iter().for_each(|answer| answer.is_whole = true);
                 }
                 Message::ErrorResponse(body) => {
-                    let refusal = Refusal::read(&body);
+                    let refusal = Refusal::read(body.fields());
                     if refusal.fault == super::Fault::Lost {
                         return Err(self.refused(&refusal));
                     }
