@@ -143,9 +143,7 @@ impl Session {
             Ok(_) => Err(self.fail(Fault::Refused, Error::Internal("the server did not commit".into()))),
             // The server says that it refuses: nothing of it stays.
             Err(error) if self.fault.get() != Some(Fault::Lost) => Err(error),
-            Err(error) => Err(Error::Unavailable(format!(
-                "a change was being committed, which may or may not have happened: {error}"
-            ))),
+            Err(error) => Err(Error::InDoubt(error.to_string())),
         }
     }
 
