@@ -21,7 +21,8 @@ use toml::{Table, Value};
 use crate::client::Proxies;
 use crate::issuers::IssuerConfig;
 use crate::listen::Limits;
-use crate::mail::{check_from, one_line};
+use crate::mail::{self, check_from, one_line};
+use crate::media;
 use crate::sealing::Secret;
 use crate::tokens::Names;
 
@@ -35,7 +36,7 @@ pub struct Options {
     /// TOML file with these keys and further ones [env: GUILDHALL_CONFIG]
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<String>,
-    /// Folder of database, signing keys, pictures and mail [env: GUILDHALL_DATA] [default: ./guildhall-data]
+    /// Folder of database, secret, pictures and mail [env: GUILDHALL_DATA] [default: ./guildhall-data]
     #[arg(long, value_name = "DIR", global = true)]
     pub data: Option<String>,
     /// sqlite:PATH or postgres://USER@HOST/NAME [env: GUILDHALL_DATABASE] [default: guildhall.db in the data folder]
@@ -245,9 +246,9 @@ impl Config {
                 .map_or_else(usual_connections, |most| usize::try_from(most).unwrap_or(usize::MAX)),
             writes_per_commit: usize::try_from(writes_per_commit).unwrap_or(usize::MAX),
             public_url: layers.parsed("public-url", web_address)?,
-            mail: layers.parsed("mail", filled)?.unwrap_or_else(|| in_data("mail")),
+            mail: layers.parsed("mail", mail_place)?.unwrap_or_else(|| in_data("mail")),
             mail_from: layers.parsed("mail_from", sender)?,
-            media: layers.parsed("media", filled)?.unwrap_or_else(|| in_data("media")),
+            media: layers.parsed("media", media_place)?.unwrap_or_else(|| in_data("media")),
             metrics_listen: layers.parsed("metrics-listen", address)?,
             log: layers.parsed("log", filled)?.unwrap_or_else(|| "info".into()),
             connections: layers.connections()?,
@@ -532,6 +533,16 @@ fn origin(text: &str) -> Result<String, String> {
     } else {
         Err(format!("{text:?} is not an origin such as https://app.example.org"))
     }
+}
+
+/// As far as it can be told before anything is made.
+fn mail_place(text: &str) -> Result<String, String> {
+    mail::check_place(text).map(|()| text.into())
+}
+
+/// As [`mail_place`].
+fn media_place(text: &str) -> Result<String, String> {
+    media::Place::parse(text).map(|_| text.into())
 }
 
 fn sender(text: &str) -> Result<String, String> {

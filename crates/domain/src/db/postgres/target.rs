@@ -145,7 +145,7 @@ impl Parts {
             // Anybody can have a certificate of an authority that the system trusts.
             return Err("sslmode=verify-ca needs sslrootcert=FILE; verify-full does without".into());
         }
-        let user = self.user.ok_or("names no user")?;
+        let user = self.user.ok_or("names no user: expected postgres://USER@HOST/NAME")?;
         let hosts = if self.hosts.is_empty() { vec!["localhost".into()] } else { self.hosts };
         let port_of = |place: usize| {
             let port = if self.ports.len() == 1 { self.ports.first() } else { self.ports.get(place) };

@@ -94,8 +94,12 @@ fn a_port_that_is_taken_is_told() {
     let folder = Folder::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    on(&folder.0, &["--listen", &address, "--log", "off"])
-        .failed(2, &format!("listen: {address}: Address already in use (os error 98)"));
+    let data = folder.0.join("data");
+    on(&data, &["--listen", &address, "--log", "off"]).failed(
+        2,
+        &format!("listen: {address}: another program listens there; choose another with --listen"),
+    );
+    assert!(!data.exists(), "nothing is made");
 }
 
 #[test]
