@@ -219,6 +219,22 @@ pub fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
+/// The variables of this process that begin with `GUILDHALL_` and are none of the keys', nor for tests: most likely misspelled.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the module that may")]
+pub fn unknown_variables() -> Vec<String> {
+    let known: Vec<String> = OPTIONS.into_iter().chain(FURTHER).chain(["config"]).map(variable).collect();
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let is_meant_for_us =
+        |name: &String| name.starts_with("GUILDHALL_") && !name.starts_with("GUILDHALL_TEST_");
+    names.filter(|name| is_meant_for_us(name) && !known.contains(name)).collect()
+}
+
+/// The variable of that key.
+fn variable(key: &str) -> String {
+    format!("GUILDHALL_{}", key.to_ascii_uppercase().replace('-', "_"))
+}
+
 impl Config {
     /// Puts the sources together and checks every value; `data` is the data folder where none is configured.
     ///
@@ -326,7 +342,7 @@ impl<'a> Layers<'a> {
         if let Some(text) = self.options.get(key) {
             return Ok(Some(Given { key, text: text.clone(), source: format!("--{key}") }));
         }
-        let variable = format!("GUILDHALL_{}", key.to_ascii_uppercase().replace('-', "_"));
+        let variable = variable(key);
         // An empty variable is one that a deployment leaves open.
         if let Some(text) = (self.environment)(&variable).filter(|text| !text.is_empty()) {
             let text = text
@@ -392,7 +408,7 @@ impl<'a> Layers<'a> {
 
     /// A list in the file, text with commas in the environment; empty where it is nowhere.
     fn list<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Fault> {
-        let variable = format!("GUILDHALL_{}", key.to_ascii_uppercase());
+        let variable = variable(key);
         let is_overridden = (self.environment)(&variable).is_some_and(|text| !text.is_empty());
         let (elements, source) = match (self.file.get(key), is_overridden) {
             (Some(Value::Array(_)), false) => (self.table::<Vec<String>>(key)?, self.file_name.clone()),

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::folder::{self, Missing, Ring};
 use super::{Failure, demo};
 use crate::app::{App, Parts};
-use crate::config::{Config, Fault};
+use crate::config::{Config, Fault, environment, unknown_variables};
 use crate::issuers::Issuers;
 use crate::listen::{self, Listener};
 use crate::load;
@@ -60,6 +60,9 @@ pub(super) fn serve(config: Config, greeting: Greeting) -> Result<(), Failure> {
         .global_queue_interval(NEWCOMER_EVERY)
         .build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
+    for name in unknown_variables() {
+        tracing::warn!("{name}: there is no such key");
+    }
     // Before a folder is made, as most often the address is what cannot be had.
     let listeners = runtime.block_on(Listeners::bind(&config))?;
     if folder::prepare(&config.data)? {
@@ -139,6 +142,11 @@ fn build(config: Config, public_url: String) -> Result<(App, Post), Failure> {
     if !seal.seals() {
         tracing::warn!(
             "secret: none is configured, so that whoever reads the database can sign and open links"
+        );
+    }
+    if config.media.starts_with("s3://") && environment("AWS_ACCESS_KEY_ID").is_none() {
+        tracing::warn!(
+            "media: AWS_ACCESS_KEY_ID is not given: only a role of this machine can open the bucket"
         );
     }
     if db.is_remote() && config.media.starts_with("dir:") {

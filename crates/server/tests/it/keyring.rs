@@ -235,3 +235,30 @@ fn a_rotation_by_command_is_in_force_at_the_running_server() {
     assert!(server.call("GET", "/.well-known/jwks.json", "", "").1.contains(&kid));
     server.stop();
 }
+
+#[test]
+fn on_postgresql_who_may_not_make_tables_is_told_so_and_a_renewal_asks_for_a_secret() {
+    let Some(cluster) = testpg::shared() else { return };
+    let (database, folder) = (cluster.database(), Folder::new());
+    let name = database.name();
+    let user = format!("user_of_{name}");
+    cluster.psql("postgres", &format!("CREATE ROLE {user} LOGIN"));
+    cluster.psql(name, "REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    let url = database.url().replacen("//guildhall@", &format!("//{user}@"), 1);
+    let create = ["user", "create", "--email", "ana@example.com", "--database", &url];
+    let owner = format!("ALTER DATABASE {name} OWNER TO {user}");
+    let why = format!("database: {user} may not make tables in {name}; make it the owner ({owner})");
+    on(&folder.0, &create).failed(1, &why);
+    cluster.psql("postgres", &owner);
+    assert_eq!(on(&folder.0, &create).code, 0);
+
+    let renew = ["signing-key", "renew", "--database", &url];
+    let why = "secret: none is given, and the new keys would not be sealed: make one with `openssl rand -hex 32`, \
+               and give every server the same as GUILDHALL_SECRET";
+    on(&folder.0, &renew).failed(2, why);
+    let mut command = guildhall(&[&renew[..], &["--data"]].concat());
+    let renewed = command.arg(&folder.0).env("GUILDHALL_SECRET", "e5".repeat(32)).output().unwrap();
+    assert!(renewed.status.success(), "{renewed:?}");
+    let sealed = cluster.psql(name, "SELECT DISTINCT split_part(value, ':', 1) FROM keys");
+    assert_eq!(sealed.trim(), "sealed");
+}
