@@ -58,7 +58,7 @@ impl Page {
                         control.told
                     )
                 }
-                Outcome::Skipped(why) => format!("| **{name}** {claim} | SKIPPED: {why} | 0 | | | |\n"),
+                Outcome::Skipped(why) | Outcome::Barred(why) => format!("| **{name}** {claim} | SKIPPED: {why} | 0 | | | |\n"),
             });
         }
         text.push('\n');

@@ -175,15 +175,19 @@ impl Told {
     /// From what the tests printed. A line of theirs may stand behind the name of the test.
     fn read(out: &str, err: &str) -> Self {
         let mut told = Self::default();
-        for line in out.lines() {
+        for line in out.lines().chain(err.lines()) {
             if let Some((_, counted)) = line.split_once("COUNTED: ") {
-                // What was counted may stand in front, as `parsers: slugs: 256 cases`.
-                let counted = counted.rsplit(": ").next().unwrap_or_default();
-                let Some((number, what)) = counted.split_once(' ') else { continue };
-                let Ok(number) = number.parse::<u64>() else { continue };
-                match told.counted.iter_mut().find(|(_, known)| known == what) {
-                    Some((sum, _)) => *sum += number,
-                    None => told.counted.push((number, what.to_owned())),
+                // Of whose properties may stand in front, as `parsers: slugs: 256 cases and 20 of the corpus`.
+                let (about, counted) = counted.rsplit_once(": ").unwrap_or(("", counted));
+                if !about.is_empty() {
+                    told.count("1 properties");
+                }
+                match counted.split_once(" and ") {
+                    Some((one, other)) if other.starts_with(|c: char| c.is_ascii_digit()) => {
+                        told.count(one);
+                        told.count(other);
+                    }
+                    _ => told.count(counted),
                 }
             } else if let Some((_, found)) = line.split_once("CONTROL: ") {
                 told.controls.push(found.to_owned());
@@ -199,6 +203,16 @@ impl Told {
             told.failed.push(format!("{name}: {}", why.join(" ")));
         }
         told
+    }
+
+    /// Adds what a line tells, as `256 cases`.
+    fn count(&mut self, counted: &str) {
+        let Some((number, what)) = counted.split_once(' ') else { return };
+        let Ok(number) = number.parse::<u64>() else { return };
+        match self.counted.iter_mut().find(|(_, known)| known == what) {
+            Some((sum, _)) => *sum += number,
+            None => self.counted.push((number, what.to_owned())),
+        }
     }
 }
 
@@ -221,11 +235,14 @@ mod tests {
 
     #[test]
     fn what_tests_print_is_read() {
-        let out = "\nrunning 3 tests\n.COUNTED: 20 rounds\nCOUNTED: 5 rounds\nCOUNTED: parsers: slugs: 256 cases\n\
+        let out = "\nrunning 3 tests\n.COUNTED: 20 rounds\nCOUNTED: 5 rounds\n\
                    CONTROL: without a lock, 3 of 4\n\nfailures:\n\nfailures:\n    races::one\n\ntest result: FAILED.\n";
-        let err = "thread 'races::one' (7) panicked at races.rs:1:2:\ntwo in charge\n";
+        let err = "COUNTED: parsers: slugs: 256 cases and 7 of the corpus\nCOUNTED: parsers: ids: 4 cases\n\
+                   thread 'races::one' (7) panicked at races.rs:1:2:\ntwo in charge\n";
         let told = Told::read(out, err);
-        assert_eq!(told.counted, [(25, "rounds".to_owned()), (256, "cases".to_owned())]);
+        let counted: Vec<String> =
+            told.counted.iter().map(|(number, what)| format!("{number} {what}")).collect();
+        assert_eq!(counted, ["25 rounds", "2 properties", "260 cases", "7 of the corpus"]);
         assert_eq!(told.controls, ["without a lock, 3 of 4"]);
         assert_eq!(told.failed, ["races::one: two in charge"]);
         assert_eq!(Told::read("test result: ok.", ""), Told::default());

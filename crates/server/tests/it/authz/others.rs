@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::calls;
 use super::routes;
 use super::scene::{OWNER, Person, Place, Scene, house};
-use crate::harness::{Answer, Call, get};
+use crate::harness::{Answer, Call, House, get};
 use crate::place::counted;
 
 /// What paths call an organization or an event.
@@ -119,22 +119,34 @@ async fn anothers_ids_lead_nowhere_from_any_other_position() {
     let mut tried = 0;
     for (dialect, routes) in routes() {
         for (method, path) in routes {
+            let mut scene = None;
             for position in 0.. {
-                let mut scene = Scene::new(&house, &OWNER, PRIVATE).await;
-                scene.prepare(&OWNER, (&method, path), "").await;
-                let call = calls::of(dialect, (&method, path), &scene, "").unwrap();
+                let own = match scene.take() {
+                    Some(own) => own,
+                    None => ready(&house, (&method, path)).await,
+                };
+                let call = calls::of(dialect, (&method, path), &own, "").unwrap();
                 let id = ids[position % ids.len()];
                 let Some(call) = misled(call, position / ids.len(), id) else { break };
-                let answer = house.send(call.bearer(scene.credential.as_ref().unwrap())).await;
+                let answer = house.send(call.bearer(own.credential.as_ref().unwrap())).await;
                 let what = format!("{method} {path}, {position}: {} {}", answer.status, answer.text());
                 assert!(!answer.status.is_server_error(), "{what}");
                 assert!(!answer.text().contains(&name) && !answer.text().contains(&mail), "{what}");
                 tried += 1;
+                // What nothing came of can be asked again.
+                scene = (method == "GET" || !answer.status.is_success()).then_some(own);
             }
             assert_eq!(kept(&foreign), before, "{method} {path} changed something");
         }
     }
     counted(tried, "calls with another's ids in query, header or body, nothing shown or changed");
+}
+
+/// An owner, and all that the call needs.
+async fn ready<'h>(house: &'h House, route: (&str, &str)) -> Scene<'h> {
+    let mut scene = Scene::new(house, &OWNER, PRIVATE).await;
+    scene.prepare(&OWNER, route, "").await;
+    scene
 }
 
 /// The call with the id in that position: those of the query, the headers together, each field of a JSON body, and one that
