@@ -52,8 +52,8 @@ pub(crate) fn run(place: &Place) -> Result<Outcome> {
 
 fn deny(root: &Path, manifest: &Path) -> Result<Output> {
     let mut command = Command::new("cargo");
-    command.args(["deny", "--log-level", "error", "--manifest-path"]).arg(manifest);
-    command.args(["check", "--config"]).arg(root.join("deny.toml")).args(["bans", "licenses", "sources"]);
+    command.args(["deny", "--log-level", "error", "--config"]).arg(root.join("deny.toml"));
+    command.arg("--manifest-path").arg(manifest).args(["check", "bans", "licenses", "sources"]);
     Ok(command.output()?)
 }
 

@@ -154,7 +154,13 @@ pub(super) fn is_url(text: &str) -> bool {
         && has_authority
         && !labels.is_empty()
         && labels.split('.').all(|label| !label.is_empty())
+        && (labels.starts_with('[') || labels.bytes().all(is_of_host))
         && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// Whether a host name may have it, once other scripts are written in ASCII. The parser takes all that a browser does.
+fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
 #[cfg(test)]
@@ -188,6 +194,8 @@ mod tests {
             "http://exa mple.com",
             "http://example.com/\n",
             "http://example.com:99999",
+            "http://example.com*",
+            "http://a(b).com",
         ] {
             assert!(!is_url(bad), "{bad}");
         }
