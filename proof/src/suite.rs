@@ -40,8 +40,9 @@ impl Engine {
     }
 }
 
-/// The tests that start servers.
-const SERVER: &[&str] = &["-p", "guildhall", "--test", "it"];
+/// The tests that start servers. Of the whole workspace, so that what `cargo test` has built is not built again with fewer
+/// features of what it depends on.
+const SERVER: &[&str] = &["--workspace", "--test", "it"];
 
 const fn on(engine: Engine, names: &'static [&'static str]) -> Run {
     Run { engine: Some(engine), of: SERVER, names }
@@ -95,11 +96,7 @@ pub(crate) const ENGINES: Suite = Suite {
 pub(crate) const PARSERS: Suite = Suite {
     how: "proptest and a kept corpus on every parser of ours: what is taken prints and parses back the same, what has to be \
           refused is",
-    runs: &[Run {
-        engine: None,
-        of: &["-p", "guildhall-domain", "-p", "guildhall", "--lib", "--test", "it"],
-        names: &["parsers::"],
-    }],
+    runs: &[Run { engine: None, of: &["--workspace", "--lib", "--test", "it"], names: &["parsers::"] }],
 };
 
 impl Suite {
