@@ -225,22 +225,20 @@ impl Apart {
 
 #[cfg(test)]
 mod tests {
+    use guildhall_domain::clock::Random;
+
     use super::*;
 
     #[test]
     fn what_is_apart_is_seen_through_what_chance_does() {
-        let times = |base: u64| -> Vec<Duration> {
-            // The same noise for all, of up to 5 ms.
-            (0..200).map(|n| Duration::from_micros(base + n * 7_919 % 5_000)).collect()
+        let times = |base: u64, seed: u64| -> Vec<Duration> {
+            let random = Random::seeded(seed);
+            let noise = || below(&random, 5_000) as u64;
+            (0..200).map(|_| Duration::from_micros(base + noise())).collect()
         };
-        let shifted = |by: usize| -> Vec<Duration> {
-            let mut times = times(20_000);
-            times.rotate_left(by);
-            times
-        };
-        assert!(!Apart::of(&times(20_000), &shifted(3)).is_seen());
-        assert!(Apart::of(&times(20_000), &times(22_000)).is_seen());
-        assert!(Apart::of(&times(22_000), &times(20_000)).is_seen());
+        assert!(!Apart::of(&times(20_000, 1), &times(20_000, 2)).is_seen());
+        assert!(Apart::of(&times(20_000, 1), &times(23_000, 2)).is_seen());
+        assert!(Apart::of(&times(23_000, 1), &times(20_000, 2)).is_seen());
         assert_eq!(Apart::of(&[], &[]), Apart::default());
     }
 }
