@@ -125,6 +125,7 @@ fn step(
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
+    use super::super::tests::{HANG, PASS, behind_relay};
     use super::super::{PROMPT, Postgres};
     use super::*;
     use crate::db::tests::on_new_postgres;
@@ -142,6 +143,10 @@ mod tests {
         let first = one(db)?;
         let second = db.read_one(|tx| tx.row(VALUE, &["users".into()], |row| row.int()))?;
         Ok(first.zip(second).zip(one(db)?).map(|((first, second), third)| first + second + third))
+    }
+
+    fn value(db: &Db) -> Result<Option<i64>> {
+        db.read_one(|tx| tx.row(VALUE, &["users".into()], |row| row.int()))
     }
 
     fn transaction(db: &Db) -> Result<Option<i64>> {
@@ -228,6 +233,32 @@ mod tests {
             assert_eq!((&told[0], &told[1], &told[3]), (&right(8), &right(16), &right(8)));
             assert!(told[2].starts_with("Err(Unavailable"), "{}", told[2]);
             assert_eq!(together(db, &[one, three]), [right(8), right(16)]);
+        });
+    }
+
+    #[test]
+    fn an_answer_that_comes_too_late_is_nobody_elses() {
+        on_new_postgres(|target, _| {
+            let (relay, db) = behind_relay(target);
+            together(&db, &[one, one]);
+            relay.set(HANG);
+            let (answer, answers) = channel();
+            let mut looks = Vec::new();
+            for (prompt, asked) in [(200, one as Asked), (30_000, value)] {
+                let (db, answer) = (db.clone(), answer.clone());
+                let done = move |told| drop(answer.send((prompt, told)));
+                looks.push(Look::new(Duration::from_millis(prompt), move || asked(&db), done));
+            }
+            std::thread::scope(|scope| {
+                scope.spawn(|| run(&engine(&db).pool, looks));
+                let (prompt, told) = answers.recv().expect("the first is told when its time is over");
+                assert_eq!(prompt, 200);
+                assert!(matches!(told, Err(Error::Unavailable(_))), "{told:?}");
+                relay.set(PASS);
+            });
+            // Its own answer, or none where no connection could be had yet.
+            let (_, told) = answers.recv().expect("the second is told");
+            assert!(matches!(told, Ok(Some(0)) | Err(Error::Unavailable(_))), "{told:?}");
         });
     }
 

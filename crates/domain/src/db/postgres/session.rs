@@ -93,7 +93,10 @@ impl Session {
     pub(super) fn begin(&self, how: &[&'static str]) {
         self.ahead.replace(how.to_vec());
         self.phase.set(Phase::Due);
-        self.fault.set(None);
+        // What was lost stays so: answers to what was asked before may still come.
+        if self.fault.get() != Some(Fault::Lost) {
+            self.fault.set(None);
+        }
         self.is_touched.set(false);
     }
 

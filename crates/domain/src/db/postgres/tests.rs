@@ -80,16 +80,16 @@ fn a_lost_connection_is_replaced_and_what_was_not_committed_is_tried_again() {
 }
 
 /// Passes bytes between clients and a server, as long as it is told to.
-struct Relay {
+pub(super) struct Relay {
     port: u16,
     mode: Arc<AtomicU8>,
 }
 
-const PASS: u8 = 0;
+pub(super) const PASS: u8 = 0;
 /// What comes after a commit was asked for does not reach the client any more.
 const CUT_AT_COMMIT: u8 = 1;
 const CUT: u8 = 2;
-const HANG: u8 = 3;
+pub(super) const HANG: u8 = 3;
 
 impl Relay {
     fn to(server: u16) -> Self {
@@ -109,7 +109,7 @@ impl Relay {
         Self { port, mode }
     }
 
-    fn set(&self, mode: u8) {
+    pub(super) fn set(&self, mode: u8) {
         self.mode.store(mode, Ordering::SeqCst);
     }
 }
@@ -138,7 +138,7 @@ fn relay(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8) {
 }
 
 /// The database of `target` behind a relay.
-fn behind_relay(target: &Target) -> (Relay, Db) {
+pub(super) fn behind_relay(target: &Target) -> (Relay, Db) {
     let Some(Host::Tcp(_, port)) = target.hosts.first() else { panic!("{target:?}") };
     let relay = Relay::to(*port);
     let mut target = target.clone();

@@ -4,7 +4,7 @@ use postgres_protocol::message::backend::{DataRowBody, Message};
 use postgres_protocol::message::frontend;
 
 use super::{Phase, Session, in_use};
-use crate::db::postgres::fault::Refusal;
+use crate::db::postgres::fault::{Fault, Refusal};
 use crate::db::values::Value;
 use crate::error::{Error, Result};
 
@@ -96,6 +96,9 @@ impl Session {
         &self,
         scripts: impl Iterator<Item = &'s mut Script>,
     ) -> Result<()> {
+        if self.fault.get() == Some(Fault::Lost) {
+            return Err(self.lost("a statement could not be written"));
+        }
         {
             let mut wire = self.wire.try_borrow_mut().map_err(|_| in_use())?;
             frontend::sync(&mut wire.out);
@@ -132,7 +135,7 @@ impl Session {
                 }
                 Message::ErrorResponse(body) => {
                     let refusal = Refusal::read(body.fields());
-                    if refusal.fault == super::Fault::Lost {
+                    if refusal.fault == Fault::Lost {
                         return Err(self.refused(&refusal));
                     }
                 }
