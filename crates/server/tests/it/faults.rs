@@ -216,7 +216,9 @@ fn promote(cut_off: bool) -> Option<(usize, Vec<String>)> {
     let site = Site::open(&url, 2, None);
     site.load.work(WORK);
     if cut_off {
-        standby.configure("primary_conninfo = ''");
+        // Where it was told of its primary no line of `postgresql.conf` counts.
+        standby.psql("postgres", "ALTER SYSTEM SET primary_conninfo = ''");
+        standby.configure("");
         site.load.work(WORK);
     }
     primary.kill();
