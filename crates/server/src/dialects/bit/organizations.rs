@@ -197,3 +197,6 @@ async fn keep_sent(
         None => Ok(Patch::Keep),
     }
 }
+
+#[cfg(test)]
+mod parsers;
