@@ -153,8 +153,9 @@ pub(crate) fn web_url(text: &str) -> Option<Url> {
         .get(url.scheme().len()..)
         .and_then(|rest| rest.strip_prefix("://"))
         .is_some_and(|rest| !rest.starts_with(['/', '\\']));
-    let is_label =
-        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
     let has_host = match url.domain() {
         Some(domain) => domain.strip_suffix('.').unwrap_or(domain).split('.').all(is_label),
         None => url.has_host(),
