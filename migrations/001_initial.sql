@@ -81,6 +81,7 @@ CREATE TABLE memberships (
 CREATE INDEX memberships_by_user ON memberships (user_id, joined_at, organization_id, state);
 CREATE INDEX memberships_by_joining ON memberships (organization_id, joined_at, user_id, state);
 CREATE INDEX memberships_in_charge ON memberships (organization_id, joined_at, user_id) WHERE role <> 'member';
+CREATE INDEX memberships_leading ON memberships (user_id, state) WHERE role <> 'member';
 
 -- A sign-in. The id is the sid claim of a token, or the hash of a session key.
 CREATE TABLE sessions (
