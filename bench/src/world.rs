@@ -80,6 +80,7 @@ pub(crate) fn found(data: &Path, size: i64) -> Result<World> {
     join(&transaction, (first, size), city.id.0)?;
     let event = gather(&transaction, (first, size), city.id.0)?;
     transaction.commit()?;
+    count(&connection)?;
     Ok(World { data: data.to_owned(), size, circle, city, event, of_one, of_many })
 }
 
@@ -174,6 +175,19 @@ fn join(transaction: &Transaction<'_>, (first, size): (i64, i64), city: i64) -> 
         "INSERT INTO memberships (organization_id, user_id, role, state, joined_at)
          SELECT ?1, id, 'member', 'active', created_at + id FROM users WHERE id >= ?2 AND id < ?2 + ?3",
         [city, first, size],
+    )?;
+    Ok(())
+}
+
+/// The sums that operations would have kept.
+fn count(connection: &Connection) -> Result<()> {
+    connection.execute_batch(
+        "DELETE FROM member_counts; DELETE FROM listed_counts;
+         INSERT INTO member_counts (organization_id, stripe, members)
+         SELECT m.organization_id, m.user_id % 256, COUNT(*) FROM memberships m JOIN organizations o ON o.id = m.organization_id
+         WHERE m.user_id <> o.created_by GROUP BY 1, 2;
+         INSERT INTO listed_counts (visibility, stripe, organizations)
+         SELECT visibility, id % 256, COUNT(*) FROM organizations WHERE visibility <> 'private' GROUP BY 1, 2;",
     )?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Reading members, in the order in which they joined.
 
-use super::{At, Found, locate, read_as, require};
+use super::{At, Found, counts, locate, read_as, require};
 use crate::authz::{Actor, Permission, Role, State};
 use crate::clock::Timestamp;
 use crate::db::{Db, Row, Tx, Value};
@@ -150,12 +150,7 @@ pub fn part(db: &Db, actor: &Actor, at: &At, window: Window) -> Result<Part<Memb
     let unseen_since = db.unseen_since();
     db.read(|tx| {
         let (found, _) = require(tx, actor, at, Permission::ReadMembers)?;
-        let total = tx.row(
-            "SELECT COUNT(*) FROM memberships WHERE organization_id = $1 AND state IN ('active', 'inactive')",
-            &[found.id.into()],
-            |row| row.int(),
-        )?;
-        let total = total.unwrap_or_default();
+        let total = counts::members(tx, found.id)?;
         if window.skip >= total {
             return Ok(Part { elements: Vec::new(), total });
         }

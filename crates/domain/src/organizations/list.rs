@@ -7,13 +7,13 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::{Organization, Row, Seen, organization_columns, read_seen};
+use super::{Organization, Row, Seen, counts, organization_columns, read_seen};
 use crate::authz::{Actor, Permission, Role, allows};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx, Value};
 use crate::error::Result;
 use crate::id::{OrganizationId, UserId};
-use crate::memberships::{Found, Sight, found_columns};
+use crate::memberships::{Found, Sight, Visibility, found_columns};
 use crate::page::{Part, Window};
 use crate::text::{NAME_MAX, fold};
 
@@ -373,10 +373,8 @@ fn after_key(
 }
 
 /// How many organizations a list in its natural order holds, archived ones among the caller's own aside where they are
-/// not wanted: counted in an index, and the caller's own one by one.
+/// not wanted: those that others see too are counted already, the rest of the caller's own one by one.
 fn count(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<usize> {
-    const BY_VISIBILITY: &str =
-        "SELECT COUNT(*) FROM organizations o WHERE o.visibility = $1 AND o.archived_at IS NULL";
     const OTHERS: &str = concat!(
         "SELECT ",
         found_columns!(),
@@ -384,11 +382,10 @@ fn count(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<usize> {
          WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')
            AND (o.visibility = 'private' OR o.archived_at IS NOT NULL)"
     );
-    let of = |visibility: &'static str| tx.row(BY_VISIBILITY, &[visibility.into()], |row| row.int());
-    let mut count = of("public")?.unwrap_or(0);
+    let mut count = counts::listed(tx, Visibility::Public)?;
     let mut others = Vec::new();
     if let Some(user) = actor.user_id() {
-        count += of("internal")?.unwrap_or(0);
+        count += counts::listed(tx, Visibility::Internal)?;
         others = tx.rows(OTHERS, &[user.into()], Found::read)?;
     }
     let wanted = |found: &&Found| listing.archived.is_none() || found.archived_at.is_none();

@@ -72,7 +72,8 @@ fn loose_references(connection: &Connection) -> Vec<String> {
 }
 
 /// Numbers that are neither ids nor instants nor flags.
-const QUANTITIES: [&str; 5] = ["value", "plan_attendees", "failures", "taken", "attempts"];
+const QUANTITIES: [&str; 8] =
+    ["value", "plan_attendees", "failures", "taken", "attempts", "stripe", "members", "organizations"];
 /// Texts of which only some mean something.
 const CHOICES: [&str; 8] = ["visibility", "joining", "role", "state", "kind", "scope", "purpose", "part"];
 

@@ -64,7 +64,9 @@ pub(super) async fn fetch(
         let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
         let piece = events::Piece { part, after: after.unwrap_or(Place::START), most };
         match events::people(db, &actor, id, SIGHT, piece) {
-            Ok(people) => Ok(Piece::of(&people, |(_, place)| *place, |(user, _)| Some(username(user)))),
+            Ok(people) => {
+                Ok(Piece::of(&people, |(_, place)| *place, |(user, _)| user.as_ref().map(username)))
+            }
             Err(guildhall_domain::Error::Denied(Denied::Role)) => Ok(Piece::none()),
             Err(error) => Err(error),
         }
