@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::report::{Spread, median};
 use crate::{Result, cases::Plan};
 
-/// Fewer samples than this make no p99.
-const FEWEST: usize = 20;
+/// Fewer samples than this tell nothing.
+const FEWEST: usize = 10;
 /// One answer that takes longer is a failure.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// What to ask of one side, again and again.
 pub(crate) struct Asked<'a> {

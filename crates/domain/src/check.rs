@@ -73,7 +73,7 @@ fn counters(tx: &Tx<'_>) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// What is kept in sums must be what there is.
+/// What is kept in sums must be what there is: lists tell how long they are by it.
 fn sums(tx: &Tx<'_>) -> Result<Vec<String>> {
     let members = "SELECT o.slug FROM organizations o
          WHERE 1 + COALESCE((SELECT CAST(SUM(c.members) AS BIGINT) FROM member_counts c WHERE c.organization_id = o.id), 0)
