@@ -151,10 +151,11 @@ impl Db {
     }
 
     /// Runs `work`, which calls operations of this crate that only look, then `done` with what it answered. For callers
-    /// that must not block where reads wait for a network; elsewhere both run where they are.
+    /// that must not block where reads wait for a network; elsewhere both run where they are. On PostgreSQL it may run more
+    /// than once, each time as a copy of what was given.
     pub fn look<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Self) -> Result<T> + Clone + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
         let db = self.clone();

@@ -90,13 +90,13 @@ impl App {
     }
 
     /// Runs an operation that only looks: here, where it takes microseconds; on a thread of the database's own, where it
-    /// waits for a network.
+    /// waits for a network, and perhaps more than once then, each time as a copy of what was given.
     ///
     /// # Errors
     /// What the operation refuses.
     pub async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Db) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         if !self.db.is_remote() {
             return work(&self.db);
@@ -112,10 +112,11 @@ impl App {
     /// What the operation refuses.
     pub async fn search<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Db) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Db) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         let turn = SEARCHES.acquire().await.map_err(|_| Error::Internal("no turn for a search".into()))?;
         // Held until the work is done, also where nobody waits for it any more.
+        let turn = Arc::new(turn);
         let work = move |db: &Db| {
             let done = work(db);
             drop(turn);

@@ -114,6 +114,7 @@ impl<D> Payload<D> {
 }
 
 /// The parts of the path that its route names, in their order, decoded. One that is no UTF-8 names nothing that exists.
+#[derive(Clone, Debug)]
 pub struct Params(Vec<String>);
 
 impl Params {
@@ -278,7 +279,7 @@ pub struct Pieces<F, E = &'static str> {
 
 impl<F, E> Pieces<F, E>
 where
-    F: FnMut(&Db, &mut Vec<u8>) -> guildhall_domain::Result<bool> + Send + 'static,
+    F: FnMut(&Db, &mut Vec<u8>) -> guildhall_domain::Result<bool> + Clone + Send + 'static,
     E: AsRef<str> + Send + 'static,
 {
     /// The answer; what is not read yet is read from the database of `app`.

@@ -6,7 +6,6 @@
 //! in one message with its first statement.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,25 +13,29 @@ use std::time::{Duration, Instant};
 use crate::clock::{Random, Timestamp};
 use crate::error::{Error, Result};
 
+mod changes;
 mod connect;
 mod fault;
+mod looks;
 mod pool;
 mod schema;
 mod session;
 mod target;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod tls;
 mod wire;
 
+use changes::{Change, Patience, WRITE, attempt, transact};
 use fault::Fault;
-use pool::{ACQUIRE, Pool, Threads};
+use looks::Look;
+use pool::Pool;
 pub(super) use schema::{Empty, LAST_NUMBER, NEXT_NUMBER, RESTART_NUMBERS};
 pub(super) use session::Session;
 pub use target::Target;
+use threads::{Job, Threads};
 
-/// How a change begins. Every change is as if it were alone; what that refuses is tried again.
-const WRITE: &[&str] = &["BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"];
 /// How a look at more than one thing begins: all of it sees one state.
 const READ: &[&str] = &["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"];
 /// The same where nobody waits for an answer over a network: a command may look at everything.
@@ -59,10 +62,6 @@ const PROMPT: Duration = Duration::from_millis(4500);
 const PATIENT: Duration = Duration::from_secs(60);
 /// How long moving a whole database may take.
 const WHOLE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How often a work that others were in the way of is tried again.
-const RETRIES: u32 = 10;
-/// The longest pause before that, in microseconds.
-const LONGEST_PAUSE: u32 = 32_000;
 
 pub(super) struct Postgres {
     pool: Arc<Pool>,
@@ -94,21 +93,19 @@ impl Postgres {
     ) -> Result<Self> {
         schema::prepare(target, now, empty)?;
         let connections = connections.max(1);
-        Ok(Self {
-            pool: Arc::new(Pool::new(target.clone(), connections)?),
-            threads: Threads::start(connections)?,
-            random,
-        })
+        let pool = Arc::new(Pool::new(target.clone(), connections)?);
+        let threads = Threads::start(&pool, connections)?;
+        Ok(Self { pool, threads, random })
     }
 
-    /// Runs `look` on a thread of this engine, then `done` with its answer.
+    /// Runs `look` on a thread of this engine, more than once where it shares a connection with others, then `done` with its
+    /// answer.
     pub(super) fn look<T: Send + 'static>(
         &self,
-        look: impl FnOnce() -> Result<T> + Send + 'static,
+        look: impl FnOnce() -> Result<T> + Clone + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
-        let (pool, deadline) = (Arc::clone(&self.pool), Instant::now() + PROMPT);
-        self.enqueue(move || seated(&pool, Instant::now() + ACQUIRE, deadline, look), done);
+        self.threads.run(Job::Look(Look::new(PROMPT, look, done)));
     }
 
     /// Runs `work`, which is whole or not at all, on a thread of this engine, then `done` with its answer.
@@ -117,27 +114,8 @@ impl Postgres {
         work: impl FnOnce() -> Result<T> + Clone + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) {
-        let (pool, deadline) = (Arc::clone(&self.pool), Instant::now() + PROMPT);
-        let random = self.random.clone();
-        let run = move || {
-            let until = Instant::now() + ACQUIRE;
-            seated(&pool, until, deadline, || transact(&pool, &random, |_| work()))
-        };
-        self.enqueue(run, done);
-    }
-
-    fn enqueue<T: Send + 'static>(
-        &self,
-        run: impl FnOnce() -> Result<T> + Send + 'static,
-        done: impl FnOnce(Result<T>) + Send + 'static,
-    ) {
-        self.threads.run(Box::new(move |refused| {
-            done(match refused {
-                Some(error) => Err(error),
-                None => catch_unwind(AssertUnwindSafe(run))
-                    .unwrap_or_else(|_| Err(Error::Internal("an operation panicked".into()))),
-            });
-        }));
+        let given = (Instant::now() + PROMPT, self.random.clone());
+        self.threads.run(Job::Change(Change::new(given, work, done)));
     }
 
     /// Runs `work` on one state of the database: within the change that is under way on this thread, or else by itself.
@@ -188,7 +166,7 @@ impl Postgres {
         if let Some(seat) = seat(&self.pool).filter(|seat| seat.is_writing) {
             return seat.session.part(WRITE, || work(&seat.session));
         }
-        self.at_seat(|| transact(&self.pool, &self.random, work))
+        self.at_seat(|| transact(&self.pool, &Patience::Long(&self.random), work).told())
     }
 
     /// As [`Postgres::read`] by itself, once, for a work that looks at every row.
@@ -206,10 +184,7 @@ impl Postgres {
     pub(super) fn write_whole<T>(&self, work: impl FnOnce(&Session) -> Result<T>) -> Result<T> {
         seated(&self.pool, Instant::now() + PATIENT, Instant::now() + WHOLE, || {
             let session = required_seat(&self.pool)?.session;
-            match attempt(&self.pool, &session, WRITE_WHOLE, work) {
-                Outcome::Told(answer) => answer,
-                Outcome::Overtaken(error) | Outcome::Lost(error) => Err(error),
-            }
+            attempt(&self.pool, &session, WRITE_WHOLE, work).told()
         })
     }
 
@@ -266,72 +241,4 @@ fn renew(pool: &Arc<Pool>) -> Result<Rc<Session>> {
     let session = Rc::new(pool.replace(deadline)?);
     change_seat(pool, |seat| seat.session = Rc::clone(&session));
     Ok(session)
-}
-
-/// What one try of a change came to.
-enum Outcome<T> {
-    /// Done, refused, or not known: to be told.
-    Told(Result<T>),
-    /// Nothing of it stayed because another change was in its way.
-    Overtaken(Error),
-    /// The connection was lost before its commit began: nothing of it stayed.
-    Lost(Error),
-}
-
-/// Runs `work` in a transaction until it is done or refused; a commit of which nobody knows is never tried again.
-fn transact<T>(
-    pool: &Arc<Pool>,
-    random: &Random,
-    work: impl FnOnce(&Session) -> Result<T> + Clone,
-) -> Result<T> {
-    let (mut tries, mut is_renewed) = (0, false);
-    loop {
-        let Seat { session, deadline, .. } = required_seat(pool)?;
-        match attempt(pool, &session, WRITE, work.clone()) {
-            Outcome::Told(answer) => return answer,
-            Outcome::Overtaken(_) if tries < RETRIES && Instant::now() < deadline => {
-                pause(random, tries);
-                tries += 1;
-            }
-            Outcome::Lost(_) if !is_renewed => {
-                drop(session);
-                renew(pool)?;
-                is_renewed = true;
-            }
-            Outcome::Overtaken(error) | Outcome::Lost(error) => return Err(error),
-        }
-    }
-}
-
-fn attempt<T>(
-    pool: &Arc<Pool>,
-    session: &Session,
-    how: &[&'static str],
-    work: impl FnOnce(&Session) -> Result<T>,
-) -> Outcome<T> {
-    session.begin(how);
-    change_seat(pool, |seat| seat.is_writing = true);
-    let answer = work(session);
-    change_seat(pool, |seat| seat.is_writing = false);
-    let error = match (answer, session.fault()) {
-        (Ok(answer), None) => match (session.commit(), session.fault()) {
-            (Ok(()), _) => return Outcome::Told(Ok(answer)),
-            (Err(error), Some(Fault::Overtaken)) => return Outcome::Overtaken(error),
-            (Err(error), _) => return Outcome::Told(Err(error)),
-        },
-        (Ok(_), Some(_)) => Error::Internal("an operation went on where a statement had failed".into()),
-        (Err(error), _) => error,
-    };
-    session.roll_back();
-    match session.fault() {
-        Some(Fault::Overtaken) => Outcome::Overtaken(error),
-        Some(Fault::Lost) => Outcome::Lost(error),
-        Some(Fault::Refused) | None => Outcome::Told(Err(error)),
-    }
-}
-
-/// Lets others go first, for a time that differs, so that those who met do not meet again.
-fn pause(random: &Random, tries: u32) {
-    let longest = (1000 << tries.min(10)).min(LONGEST_PAUSE);
-    std::thread::sleep(Duration::from_micros(u64::from(u32::from_le_bytes(random.bytes()) % longest)));
 }

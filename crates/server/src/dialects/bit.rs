@@ -115,7 +115,7 @@ fn form<T: DeserializeOwned>(payload: &Payload<Bit>, what: &str) -> Result<T, Er
 async fn checked<T>(
     app: &App,
     form: Result<T, Error>,
-    right: impl FnOnce(&Db) -> guildhall_domain::Result<()> + Send + 'static,
+    right: impl FnOnce(&Db) -> guildhall_domain::Result<()> + Clone + Send + 'static,
 ) -> guildhall_domain::Result<Result<T, Error>> {
     if form.is_err() {
         app.read(right).await?;

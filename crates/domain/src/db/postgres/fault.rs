@@ -3,7 +3,7 @@
 use std::fmt;
 
 use fallible_iterator::FallibleIterator;
-use postgres_protocol::message::backend::ErrorResponseBody;
+use postgres_protocol::message::backend::ErrorFields;
 
 use crate::error::Error;
 
@@ -27,9 +27,8 @@ pub(super) struct Refusal {
 
 impl Refusal {
     /// Without its details, which quote stored values.
-    pub(super) fn read(body: &ErrorResponseBody) -> Self {
+    pub(super) fn read(mut fields: ErrorFields<'_>) -> Self {
         let (mut severity, mut code, mut message) = (String::new(), String::new(), String::new());
-        let mut fields = body.fields();
         while let Ok(Some(field)) = fields.next() {
             let value = || String::from_utf8_lossy(field.value_bytes()).into_owned();
             match field.type_() {

@@ -1,8 +1,6 @@
-//! The connections, and the threads that work on them.
+//! The connections.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::connect::connect;
@@ -17,10 +15,6 @@ pub(super) const ACQUIRE: Duration = Duration::from_secs(1);
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long nobody tries after a try that failed.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Works that may wait for a thread, for each thread there is.
-const QUEUE: usize = 1000;
-/// How often it is looked whether one has waited too long.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// The connections to one database.
 pub(super) struct Pool {
@@ -113,117 +107,5 @@ impl Pool {
         drop(state);
         drop(resting);
         self.connect(deadline)
-    }
-}
-
-/// A work that waits: called with nothing it runs, with an error it is told that.
-pub(super) type Job = Box<dyn FnOnce(Option<Error>) + Send>;
-
-/// Works that wait for a thread.
-#[derive(Default)]
-struct Queue {
-    jobs: Mutex<Jobs>,
-    added: Condvar,
-    closed: Condvar,
-}
-
-#[derive(Default)]
-struct Jobs {
-    waiting: VecDeque<(Instant, Job)>,
-    is_closed: bool,
-}
-
-impl Queue {
-    fn jobs(&self) -> MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next work; nothing when there is none and none will come.
-    fn next(&self) -> Option<Job> {
-        let mut jobs = self.jobs();
-        loop {
-            if let Some((_, job)) = jobs.waiting.pop_front() {
-                return Some(job);
-            }
-            if jobs.is_closed {
-                return None;
-            }
-            jobs = self.added.wait(jobs).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Tells the works that have waited too long, until the queue is closed.
-    fn tell_late(&self) {
-        let mut jobs = self.jobs();
-        while !jobs.is_closed {
-            while let Some((since, _)) = jobs.waiting.front()
-                && since.elapsed() >= ACQUIRE
-            {
-                let Some((_, job)) = jobs.waiting.pop_front() else { break };
-                drop(jobs);
-                job(Some(Error::Unavailable("no thread became free in time".into())));
-                jobs = self.jobs();
-            }
-            jobs = self.closed.wait_timeout(jobs, LOOK).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-/// The threads: as many as there are connections, so that each finds one.
-pub(super) struct Threads {
-    queue: Arc<Queue>,
-    threads: Vec<JoinHandle<()>>,
-    most: usize,
-}
-
-impl Threads {
-    pub(super) fn start(count: usize) -> Result<Self> {
-        let queue = Arc::new(Queue::default());
-        let mut threads = Self { queue: Arc::clone(&queue), threads: Vec::new(), most: count * QUEUE };
-        for _ in 0..count {
-            let queue = Arc::clone(&queue);
-            threads.spawn("guildhall-database", move || {
-                while let Some(job) = queue.next() {
-                    job(None);
-                }
-            })?;
-        }
-        threads.spawn("guildhall-queue", move || queue.tell_late())?;
-        Ok(threads)
-    }
-
-    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-        let thread = std::thread::Builder::new().name(name.into()).spawn(work);
-        let failed = |error| Error::Unavailable(format!("cannot start a thread: {error}"));
-        self.threads.push(thread.map_err(failed)?);
-        Ok(())
-    }
-
-    /// Lets a thread run `job`.
-    pub(super) fn run(&self, job: Job) {
-        let mut jobs = self.queue.jobs();
-        if jobs.waiting.len() >= self.most {
-            drop(jobs);
-            job(Some(Error::Unavailable("too much waits for the database".into())));
-            return;
-        }
-        jobs.waiting.push_back((Instant::now(), job));
-        drop(jobs);
-        self.queue.added.notify_one();
-    }
-}
-
-impl Drop for Threads {
-    /// Lets what waits be done, then ends.
-    fn drop(&mut self) {
-        self.queue.jobs().is_closed = true;
-        self.queue.added.notify_all();
-        self.queue.closed.notify_all();
-        for thread in self.threads.drain(..) {
-            // The last handle may be dropped by a work on one of them, which cannot wait for its own end.
-            if thread.thread().id() != std::thread::current().id() {
-                drop(thread.join());
-            }
-        }
     }
 }

@@ -5,7 +5,7 @@
 //! and takes a number for any of them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::{BufMut, BytesMut};
@@ -18,12 +18,20 @@ use super::fault::{Fault, Refusal};
 use super::wire::Wire;
 use crate::error::{Error, Result};
 
+mod script;
+
+pub(super) use script::{CameTo, Script};
+
 /// A connection, signed in. For one thread at a time.
 pub(in crate::db) struct Session {
     wire: RefCell<Wire>,
     /// What is prepared, by its text: the number in its name.
     statements: RefCell<HashMap<&'static str, usize>>,
     prepared: Cell<usize>,
+    /// What was written as prepared and is not known to be.
+    unconfirmed: RefCell<VecDeque<&'static str>>,
+    /// What answers the statements of a look that shares this connection.
+    script: RefCell<Option<Script>>,
     /// Goes out before the next statement, in one message with it.
     ahead: RefCell<Vec<&'static str>>,
     /// Answers to what was sent and not waited for.
@@ -31,6 +39,8 @@ pub(in crate::db) struct Session {
     phase: Cell<Phase>,
     /// What went wrong first since the transaction began. Nothing more runs in it then.
     fault: Cell<Option<Fault>>,
+    /// What the server remarked last while it was waited for without a statement.
+    warning: RefCell<Option<String>>,
     /// Whether something of this transaction is to stay where a later part of it fails.
     is_touched: Cell<bool>,
 }
@@ -54,10 +64,13 @@ impl Session {
             wire: RefCell::new(wire),
             statements: RefCell::default(),
             prepared: Cell::default(),
+            unconfirmed: RefCell::default(),
+            script: RefCell::default(),
             ahead: RefCell::default(),
             owed: Cell::default(),
             phase: Cell::new(Phase::Rest),
             fault: Cell::default(),
+            warning: RefCell::default(),
             is_touched: Cell::default(),
         }
     }
@@ -80,7 +93,10 @@ impl Session {
     pub(super) fn begin(&self, how: &[&'static str]) {
         self.ahead.replace(how.to_vec());
         self.phase.set(Phase::Due);
-        self.fault.set(None);
+        // What was lost stays so: answers to what was asked before may still come.
+        if self.fault.get() != Some(Fault::Lost) {
+            self.fault.set(None);
+        }
         self.is_touched.set(false);
     }
 
@@ -110,15 +126,18 @@ impl Session {
         let ahead = self.ahead.take();
         self.post(&ahead);
         self.post(&["COMMIT"]);
+        self.warning.take();
         let last = self.settle();
         self.phase.set(Phase::Rest);
-        match last {
+        // With a warning it is there, and may be gone where a standby takes over: nobody is told that it is durable.
+        let warned = |warning| self.lost(format!("the server warns: {warning}"));
+        match last.and_then(|tag| self.warning.take().map_or(Ok(tag), |warning| Err(warned(warning)))) {
             Ok(tag) if tag.as_deref() == Some("COMMIT") => Ok(()),
             Ok(_) => Err(self.fail(Fault::Refused, Error::Internal("the server did not commit".into()))),
             // The server says that it refuses: nothing of it stays.
             Err(error) if self.fault.get() != Some(Fault::Lost) => Err(error),
             Err(error) => Err(Error::Unavailable(format!(
-                "the connection was lost while a change was committed, which may or may not have happened: {error}"
+                "a change was being committed, which may or may not have happened: {error}"
             ))),
         }
     }
@@ -249,8 +268,11 @@ impl Session {
                 Message::CommandComplete(body) => {
                     tag = body.tag().ok().map(str::to_owned);
                 }
+                Message::NoticeResponse(body) => {
+                    self.warning.replace(Some(Refusal::read(body.fields()).to_string()));
+                }
                 Message::ErrorResponse(body) => {
-                    let new = Refusal::read(&body);
+                    let new = Refusal::read(body.fields());
                     if new.fault == Fault::Lost {
                         return Err(self.refused(&new));
                     }
@@ -270,6 +292,9 @@ impl Session {
         most: i32,
         found: &mut dyn FnMut(DataRowBody),
     ) -> Result<String> {
+        if let Some(script) = self.script.borrow_mut().as_mut() {
+            return self.replay(script, (sql, rows, most), found);
+        }
         if self.fault.get().is_some() {
             return Err(Error::Unavailable("the transaction failed before".into()));
         }
@@ -344,7 +369,7 @@ impl Session {
                 Message::CommandComplete(_) if ahead > 0 => ahead -= 1,
                 Message::CommandComplete(body) => tag = body.tag().unwrap_or_default().to_owned(),
                 Message::ErrorResponse(body) => {
-                    let new = Refusal::read(&body);
+                    let new = Refusal::read(body.fields());
                     if new.fault == Fault::Lost {
                         return Err(self.refused(&new));
                     }

@@ -46,19 +46,16 @@ fn works_in_each_others_way_are_tried_again() {
                 tx.row("SELECT expires_at FROM ended_tokens WHERE hash = 'a'", &[], |row| row.int())?;
             tx.run("UPDATE ended_tokens SET expires_at = $1", &[(found.unwrap_or(0) + 1).into()])
         };
-        // Who tried too often is told so, and asks again.
-        let add_ten = || {
-            let mut done = 0;
-            while done < 10 {
-                match db.write(add_one) {
-                    Ok(rows) => done += rows,
-                    Err(error) => drop(unavailable::<()>(Err(error))),
-                }
-            }
-        };
+        let add_ten = || (0..10).for_each(|_| assert_eq!(db.write(add_one).unwrap(), 1));
         std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(add_ten))));
+        let (answer, answers) = channel();
+        for _ in 0..200 {
+            let answer = answer.clone();
+            db.submit(move |db| db.write(add_one), move |told| drop(answer.send(told)));
+        }
+        (0..200).for_each(|_| assert_eq!(answers.recv().unwrap().unwrap(), 1));
         let sql = "SELECT expires_at FROM ended_tokens WHERE hash = 'a'";
-        assert_eq!(db.read(|tx| tx.row(sql, &[], |row| row.int())).unwrap(), Some(40));
+        assert_eq!(db.read(|tx| tx.row(sql, &[], |row| row.int())).unwrap(), Some(240));
     });
 }
 
@@ -83,16 +80,16 @@ fn a_lost_connection_is_replaced_and_what_was_not_committed_is_tried_again() {
 }
 
 /// Passes bytes between clients and a server, as long as it is told to.
-struct Relay {
+pub(super) struct Relay {
     port: u16,
     mode: Arc<AtomicU8>,
 }
 
-const PASS: u8 = 0;
+pub(super) const PASS: u8 = 0;
 /// What comes after a commit was asked for does not reach the client any more.
 const CUT_AT_COMMIT: u8 = 1;
 const CUT: u8 = 2;
-const HANG: u8 = 3;
+pub(super) const HANG: u8 = 3;
 
 impl Relay {
     fn to(server: u16) -> Self {
@@ -112,7 +109,7 @@ impl Relay {
         Self { port, mode }
     }
 
-    fn set(&self, mode: u8) {
+    pub(super) fn set(&self, mode: u8) {
         self.mode.store(mode, Ordering::SeqCst);
     }
 }
@@ -141,7 +138,7 @@ fn relay(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8) {
 }
 
 /// The database of `target` behind a relay.
-fn behind_relay(target: &Target) -> (Relay, Db) {
+pub(super) fn behind_relay(target: &Target) -> (Relay, Db) {
     let Some(Host::Tcp(_, port)) = target.hosts.first() else { panic!("{target:?}") };
     let relay = Relay::to(*port);
     let mut target = target.clone();
@@ -162,6 +159,27 @@ fn a_commit_of_which_nobody_knows_is_told_as_such_and_not_tried_again() {
         put(&behind, "b").unwrap();
         assert_eq!(count(db), 2);
     });
+}
+
+#[test]
+fn a_commit_that_the_standby_may_not_have_is_told_as_such() {
+    let Some(cluster) = Cluster::start(Keeps::Durably, "") else { return };
+    let database = cluster.database();
+    let db = Db::postgres(&Target::parse(database.url()).unwrap(), 1, settings()).unwrap();
+    put(&db, "a").unwrap();
+    cluster.configure("synchronous_standby_names = 'none_of_this_name'");
+    let (answer, answers) = channel();
+    let work = db.clone();
+    std::thread::spawn(move || answer.send(put(&work, "b")));
+    let waiting = "SELECT COUNT(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let until = Instant::now() + Duration::from_secs(30);
+    while cluster.psql(database.name(), waiting) == "0" {
+        assert!(Instant::now() < until, "no commit waits for a standby");
+    }
+    let why = unavailable(answers.recv().unwrap());
+    assert!(why.contains("may or may not") && why.contains("synchronous replication"), "{why}");
+    cluster.configure("synchronous_standby_names = ''");
+    assert_eq!(count(&db), 2);
 }
 
 #[test]

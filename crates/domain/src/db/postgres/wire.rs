@@ -113,6 +113,8 @@ pub(super) struct Wire {
     /// What is to be sent; written by the functions of `postgres_protocol::message::frontend`.
     pub(super) out: BytesMut,
     read: BytesMut,
+    /// Where a read puts what it finds, before it is known how much that is.
+    piece: Box<[u8; PIECE]>,
 }
 
 impl Wire {
@@ -130,7 +132,7 @@ impl Wire {
                 Err(socket) => Stream::Plain(socket),
             },
         };
-        Ok(Self { stream, out: BytesMut::new(), read: BytesMut::new() })
+        Ok(Self { stream, out: BytesMut::new(), read: BytesMut::new(), piece: Box::new([0; PIECE]) })
     }
 
     /// From now on nothing is waited for beyond `deadline`.
@@ -157,19 +159,15 @@ impl Wire {
             if let Some(message) = Message::parse(&mut self.read)? {
                 return Ok(message);
             }
-            let filled = self.read.len();
-            self.read.resize(filled + PIECE, 0);
-            let into = &mut self.read[filled..];
             let read = match &mut self.stream {
-                Stream::Plain(socket) => socket.read(into),
-                Stream::Tls(tls) => tls.read(into),
+                Stream::Plain(socket) => socket.read(&mut self.piece[..]),
+                Stream::Tls(tls) => tls.read(&mut self.piece[..]),
             };
-            self.read.truncate(filled + read.as_ref().map_or(0, |read| *read));
             match read {
                 Ok(0) => {
                     return Err(Error::new(ErrorKind::UnexpectedEof, "the server closed the connection"));
                 }
-                Ok(_) => {}
+                Ok(read) => self.read.extend_from_slice(&self.piece[..read]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -28,7 +28,7 @@ fn event(params: &Params) -> EventId {
     EventId(number(params.get(0)).unwrap_or(0))
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Event {
     name: String,
     date: String,
@@ -37,7 +37,7 @@ struct Event {
     organization: Organization,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Organization {
     id: i64,
     name: String,
@@ -173,7 +173,7 @@ pub(super) async fn update(
 fn may_change(
     actor: &Actor,
     event: EventId,
-) -> impl FnOnce(&guildhall_domain::db::Db) -> guildhall_domain::Result<()> + Send + 'static {
+) -> impl FnOnce(&guildhall_domain::db::Db) -> guildhall_domain::Result<()> + Clone + Send + 'static {
     let actor = actor.clone();
     move |db| events::may_change(db, &actor, event, SIGHT)
 }

@@ -30,7 +30,7 @@ const FORM_MAX: usize = 11 * 1024 * 1024;
 /// When to come back where a picture could not be taken in for no fault of its own.
 const PICTURE_AGAIN: Duration = Duration::from_secs(5);
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Profile {
     name: String,
     image: String,

@@ -36,6 +36,7 @@ impl<C> Piece<C> {
 }
 
 /// The lists that end an answer, one behind the other.
+#[derive(Clone)]
 pub(super) struct Lists<L: 'static, R> {
     /// Under which key stands which list.
     pub(super) keys: &'static [(&'static str, L)],
@@ -53,7 +54,7 @@ impl<L: Copy, R> Lists<L, R> {
         H: Serialize,
         L: Send + Sync,
         C: Copy + Send + 'static,
-        R: FnMut(&Db, L, Option<C>) -> Result<Piece<C>> + Send + 'static,
+        R: FnMut(&Db, L, Option<C>) -> Result<Piece<C>> + Clone + Send + 'static,
     {
         let mut first = serde_json::to_vec(head).map_err(|error| Error::Internal(error.to_string()))?;
         // The object goes on behind its last value.
@@ -70,10 +71,11 @@ impl<L: Copy, R> Lists<L, R> {
 }
 
 /// Appends the next piece of an answer; false where none is left.
-pub(super) trait Next: FnMut(&Db, &mut Vec<u8>) -> Result<bool> + Send + 'static {}
+pub(super) trait Next: FnMut(&Db, &mut Vec<u8>) -> Result<bool> + Clone + Send + 'static {}
 
-impl<F: FnMut(&Db, &mut Vec<u8>) -> Result<bool> + Send + 'static> Next for F {}
+impl<F: FnMut(&Db, &mut Vec<u8>) -> Result<bool> + Clone + Send + 'static> Next for F {}
 
+#[derive(Clone)]
 struct Writer<L: 'static, R, C> {
     lists: Lists<L, R>,
     /// Which list is being written; one behind the last when all are.

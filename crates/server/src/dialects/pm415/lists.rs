@@ -124,7 +124,7 @@ pub(super) struct Piece<T> {
 pub(super) async fn stream<T, F>(app: &App, frame: Frame, mut next: F) -> guildhall_domain::Result<Response>
 where
     T: Serialize + Send + 'static,
-    F: FnMut(&Db) -> guildhall_domain::Result<Piece<T>> + Send + 'static,
+    F: FnMut(&Db) -> guildhall_domain::Result<Piece<T>> + Clone + Send + 'static,
 {
     let (piece, mut next) = app.read(move |db| next(db).map(|piece| (piece, next))).await?;
     let (mut first, mut is_first) = (frame.head.into_bytes(), true);
@@ -146,7 +146,7 @@ pub(super) async fn stream_mine<T: Serialize + Send + 'static>(
     app: &App,
     actor: Actor,
     frame: Frame,
-    shape: impl Fn(&Mine) -> Option<T> + Send + 'static,
+    shape: impl Fn(&Mine) -> Option<T> + Clone + Send + 'static,
 ) -> guildhall_domain::Result<Response> {
     let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
     let mut last = None;

@@ -110,13 +110,13 @@ pub(super) fn address(app: &App, uri: &Uri, query: &Query) -> String {
 /// What the first piece refuses.
 pub(super) async fn whole<T, W, A>(
     app: &App,
-    wire: impl Fn(&T) -> W + Send + 'static,
+    wire: impl Fn(&T) -> W + Clone + Send + 'static,
     after: A,
 ) -> Result<Response, Error>
 where
-    T: Send + 'static,
+    T: Clone + Send + 'static,
     W: Serialize,
-    A: Fn(&Db, Option<&T>) -> guildhall_domain::Result<Vec<T>> + Send + 'static,
+    A: Fn(&Db, Option<&T>) -> guildhall_domain::Result<Vec<T>> + Clone + Send + 'static,
 {
     let (elements, after) = app.read(move |db| Ok((after(db, None)?, after))).await?;
     let (mut first, mut is_first) = (b"[".to_vec(), true);
