@@ -84,12 +84,12 @@ fn sums(tx: &Tx<'_>) -> Result<Vec<String>> {
         (
             "public",
             "SELECT COUNT(*) FROM organizations WHERE visibility = 'public' AND archived_at IS NULL",
-            "SELECT CAST(COALESCE(SUM(organizations), 0) AS BIGINT) FROM listed_counts WHERE visibility = 'public'",
+            "SELECT COALESCE(CAST(SUM(organizations) AS BIGINT), 0) FROM listed_counts WHERE visibility = 'public'",
         ),
         (
             "internal",
             "SELECT COUNT(*) FROM organizations WHERE visibility = 'internal' AND archived_at IS NULL",
-            "SELECT CAST(COALESCE(SUM(organizations), 0) AS BIGINT) FROM listed_counts WHERE visibility = 'internal'",
+            "SELECT COALESCE(CAST(SUM(organizations) AS BIGINT), 0) FROM listed_counts WHERE visibility = 'internal'",
         ),
     ];
     let wrong = tx.rows(members, &[], |row| row.text())?;

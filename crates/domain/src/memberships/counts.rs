@@ -34,6 +34,6 @@ pub(super) fn move_between(
 /// How many active and inactive members there are.
 pub(super) fn members(tx: &Tx<'_>, organization: OrganizationId) -> Result<i64> {
     let sql =
-        "SELECT CAST(COALESCE(SUM(members), 0) AS BIGINT) FROM member_counts WHERE organization_id = $1";
+        "SELECT COALESCE(CAST(SUM(members) AS BIGINT), 0) FROM member_counts WHERE organization_id = $1";
     Ok(1 + tx.row(sql, &[organization.into()], |row| row.int())?.unwrap_or_default())
 }

@@ -28,6 +28,6 @@ pub(super) fn move_between(
 /// How many of that visibility are listed.
 pub(super) fn listed(tx: &Tx<'_>, visibility: Visibility) -> Result<i64> {
     let sql =
-        "SELECT CAST(COALESCE(SUM(organizations), 0) AS BIGINT) FROM listed_counts WHERE visibility = $1";
+        "SELECT COALESCE(CAST(SUM(organizations) AS BIGINT), 0) FROM listed_counts WHERE visibility = $1";
     Ok(tx.row(sql, &[visibility.as_str().into()], |row| row.int())?.unwrap_or_default())
 }

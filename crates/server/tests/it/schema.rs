@@ -222,6 +222,10 @@ fn statements_find_their_rows_by_an_index() {
             "the caller's own: as many as they belong to, in the order of other tables' names",
         ),
         (
+            "WHERE m.user_id = $1 AND m.state IN ('active', 'inactive') ORDER BY o.name_key, o.id",
+            "the caller's own again, where a list holds no others",
+        ),
+        (
             "ORDER BY CASE m.role WHEN 'owner'",
             "who is in charge of one organization: few, found by a partial index",
         ),
