@@ -292,7 +292,7 @@ impl Model {
         let state = |user: &UserId, member: &Member| {
             if member.state == State::Active && unseen(user) { State::Inactive } else { member.state }
         };
-        let is_in = |(user, member): &(&UserId, &Member)| match listed {
+        let is_in = |(_, member): &(&UserId, &Member)| match listed {
             Listed::Members | Listed::Shown => counts(member),
             Listed::WithPending => counts(member) || member.state == State::Pending,
             Listed::Owners => counts(member) && member.role == Role::Owner,
