@@ -6,7 +6,7 @@ use std::time::Duration;
 /// What every operation of the domain answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation did not happen. Nothing was changed where one is returned.
+/// Why an operation did not happen. Nothing was changed where one is returned, but for [`Error::InDoubt`].
 #[derive(Debug)]
 pub enum Error {
     /// The operation needs somebody who is signed in.
@@ -21,6 +21,8 @@ pub enum Error {
     Limited(Duration),
     /// The database cannot be used now; nothing is wrong with the request.
     Unavailable(String),
+    /// What was to be made durable failed at that: it may have happened or not, and is not tried again.
+    InDoubt(String),
     /// A defect of ours. The text is for the log, never for a client.
     Internal(String),
 }
@@ -121,6 +123,7 @@ impl fmt::Display for Error {
             }),
             Self::Limited(after) => write!(f, "too often; try again in {} seconds", after.as_secs().max(1)),
             Self::Unavailable(why) => write!(f, "the database cannot be used now: {why}"),
+            Self::InDoubt(why) => write!(f, "it is not known whether this was done: {why}"),
             Self::Internal(why) => write!(f, "internal error: {why}"),
         }
     }

@@ -71,7 +71,7 @@ impl FromRequest<App> for Form {
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Failed> {
         let content_type = http::content_type(request.headers());
-        let body = http::read_body(request.into_body(), BODY_MAX).await?;
+        let body = http::read_body(request, BODY_MAX).await?;
         if content_type != "application/x-www-form-urlencoded" {
             return Err(Fault::MediaType(content_type).into());
         }
@@ -168,6 +168,11 @@ fn refused(error: &Error) -> Response {
             StatusCode::SERVICE_UNAVAILABLE,
             "Not now",
             Cow::from("The server cannot do this at the moment. Nothing was changed; please try again soon."),
+        ),
+        Error::InDoubt(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Perhaps",
+            Cow::from("It is not known whether this was done. Please look before you try again."),
         ),
         // What can be refused to a reader is told on the link's own page: whatever comes here was not foreseen.
         _ => (

@@ -56,7 +56,7 @@ impl<D: Dialect> FromRequest<App> for Payload<D> {
 
     async fn from_request(request: Request, _: &App) -> Result<Self, D::Error> {
         let content_type = content_type(request.headers());
-        let bytes = read_body(request.into_body(), BODY_MAX).await?;
+        let bytes = read_body(request, BODY_MAX).await?;
         Ok(Self { content_type, bytes, dialect: PhantomData })
     }
 }
@@ -225,6 +225,9 @@ pub fn empty(status: StatusCode) -> Response {
     status.into_response()
 }
 
+/// What a client is told of a change that may have happened or not, whatever the dialect: the documents do not know of it.
+pub const IN_DOUBT: &str = "It is not known whether this was done. Look before you try again.";
+
 /// What the log is told, once, of an answer whose cause is ours. Travels with it, never in it.
 #[derive(Clone, Debug)]
 pub struct Cause(pub String);
@@ -243,7 +246,7 @@ pub fn refused(response: Response, error: Option<&guildhall_domain::Error>) -> R
     use guildhall_domain::Error as E;
     match error {
         Some(E::Limited(after)) => retry_after(response, *after),
-        Some(error @ E::Unavailable(_)) => {
+        Some(error @ (E::Unavailable(_) | E::InDoubt(_))) => {
             internal(retry_after(response, std::time::Duration::from_secs(1)), &error.to_string())
         }
         Some(error @ E::Internal(_)) => internal(response, &error.to_string()),

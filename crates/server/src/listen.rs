@@ -50,7 +50,10 @@ mod deadlines;
 const HEADER_BYTES: usize = 64 * 1024;
 
 /// Requests that one HTTP/2 connection may have open at once; further ones are refused by the protocol.
-const STREAMS: u32 = 100;
+const STREAMS: u32 = 32;
+
+/// Bytes of a request's header on HTTP/2, where one connection holds many.
+const STREAM_HEADER_BYTES: u32 = 16 * 1024;
 
 /// How long an HTTP/2 peer may leave a ping unanswered.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -229,7 +232,7 @@ fn protocols(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEADER_BYTES as u32)
+        .max_header_list_size(STREAM_HEADER_BYTES)
         .keep_alive_interval(limits.keep_alive_idle)
         .keep_alive_timeout(PING_TIMEOUT);
     builder

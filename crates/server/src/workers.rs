@@ -202,7 +202,9 @@ async fn done(app: &App, id: String) -> Result<(), Error> {
     };
     for pause in PAUSES {
         match done().await {
-            Err(Error::Unavailable(_)) => tokio::time::sleep(Duration::from_secs(pause)).await,
+            Err(Error::Unavailable(_) | Error::InDoubt(_)) => {
+                tokio::time::sleep(Duration::from_secs(pause)).await
+            }
             told => return told,
         }
     }

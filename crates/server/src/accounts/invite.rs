@@ -86,7 +86,9 @@ impl From<Error> for Refused {
                  sent to it, then open the invitation again."
             }
             Error::Conflict(Conflict::EmailTaken) => TAKEN,
-            Error::Limited(_) | Error::Unavailable(_) | Error::Internal(_) => return Self::Error(error),
+            Error::Limited(_) | Error::Unavailable(_) | Error::InDoubt(_) | Error::Internal(_) => {
+                return Self::Error(error);
+            }
             // Another request was faster.
             _ => "Something has changed in the meantime. Please try once more.",
         })

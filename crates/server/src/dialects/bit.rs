@@ -220,6 +220,7 @@ impl From<guildhall_domain::Error> for Error {
             E::Conflict(what) => (StatusCode::CONFLICT, conflict(what)),
             E::Limited(_) => (StatusCode::TOO_MANY_REQUESTS, "Too many requests. Try again later."),
             E::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "The server is busy. Try again later."),
+            E::InDoubt(_) => (StatusCode::SERVICE_UNAVAILABLE, http::IN_DOUBT),
             E::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         };
         Self { cause: Some(error), ..Self::new(status, message) }

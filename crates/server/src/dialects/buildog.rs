@@ -228,9 +228,10 @@ impl From<guildhall_domain::Error> for Error {
             E::Conflict(_) => (StatusCode::CONFLICT, "Organization with this name already exists"),
             E::Limited(_) => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             E::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
+            E::InDoubt(_) => (StatusCode::SERVICE_UNAVAILABLE, http::IN_DOUBT),
             E::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
         };
-        let ours = matches!(error, E::Limited(_) | E::Unavailable(_) | E::Internal(_));
+        let ours = matches!(error, E::Limited(_) | E::Unavailable(_) | E::InDoubt(_) | E::Internal(_));
         Self { status, message, cause: ours.then_some(error) }
     }
 }

@@ -149,9 +149,10 @@ impl From<guildhall_domain::Error> for Error {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Service temporarily unavailable, try again later.",
             ),
+            E::InDoubt(_) => Self::detail(StatusCode::SERVICE_UNAVAILABLE, http::IN_DOUBT),
             E::Internal(_) => Self::detail(StatusCode::INTERNAL_SERVER_ERROR, "A server error occurred."),
         };
-        let ours = matches!(error, E::Limited(_) | E::Unavailable(_) | E::Internal(_));
+        let ours = matches!(error, E::Limited(_) | E::Unavailable(_) | E::InDoubt(_) | E::Internal(_));
         Self { cause: ours.then_some(error), ..told }
     }
 }

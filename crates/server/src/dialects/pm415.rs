@@ -180,9 +180,10 @@ impl From<guildhall_domain::Error> for Error {
             }
             E::Limited(_) => (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"),
             E::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+            E::InDoubt(_) => (StatusCode::SERVICE_UNAVAILABLE, http::IN_DOUBT),
             E::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         };
-        let ours = matches!(error, E::Limited(_) | E::Unavailable(_) | E::Internal(_));
+        let ours = matches!(error, E::Limited(_) | E::Unavailable(_) | E::InDoubt(_) | E::Internal(_));
         Self { cause: ours.then_some(error), ..Self::new(status, message) }
     }
 }

@@ -1,12 +1,16 @@
 //! Bodies in: whole, within their own size, and all together within what this server gives them of its memory.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use http_body_util::BodyExt;
 
 use super::Fault;
+use crate::client::{Client, Network};
 use crate::listen::is_body_timeout;
 
 /// The most bytes of bodies in memory at once, those being answered included; while they grow they may take twice that.
@@ -20,19 +24,23 @@ const SMALL: usize = 64 * 1024;
 const WITHIN: Duration = Duration::from_secs(120);
 
 /// The room that all bodies share.
-static ROOM: Room = Room::of(BODIES_MAX);
+static ROOM: LazyLock<Room> = LazyLock::new(|| Room::of(BODIES_MAX));
 
-/// The whole body, where it has at most `most` bytes. Its part of the common room is held until the last of it is dropped.
+/// The whole body of `request`, where it has at most `most` bytes. Its part of the common room is held until the last of it is
+/// dropped.
 ///
 /// # Errors
 /// [`Fault::TooLarge`], [`Fault::TooSlow`], [`Fault::Broken`], [`Fault::NoRoom`].
-pub async fn read_body(body: Body, most: usize) -> Result<Bytes, Fault> {
+pub async fn read_body(request: Request, most: usize) -> Result<Bytes, Fault> {
+    let network = request.extensions().get().map(|Client(address)| Network::of(*address));
+    let share = Share { room: &ROOM, network, bytes: 0, large: 0 };
     // However steadily it drips, a body does not hold its place for ever.
-    tokio::time::timeout(WITHIN, collect(body, most, &ROOM)).await.map_err(|_| Fault::TooSlow)?
+    tokio::time::timeout(WITHIN, collect(request.into_body(), most, share))
+        .await
+        .map_err(|_| Fault::TooSlow)?
 }
 
-async fn collect(mut body: Body, most: usize, room: &'static Room) -> Result<Bytes, Fault> {
-    let mut share = Share { room, bytes: 0 };
+async fn collect(mut body: Body, most: usize, mut share: Share) -> Result<Bytes, Fault> {
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame =
@@ -67,18 +75,24 @@ impl<B: AsRef<[u8]>> AsRef<[u8]> for Held<B> {
 struct Room {
     most: usize,
     taken: AtomicUsize,
+    /// What large bodies of each client take: a quarter of the room at the most.
+    by_network: Mutex<HashMap<Network, usize>>,
 }
 
 impl Room {
-    const fn of(most: usize) -> Self {
-        Self { most, taken: AtomicUsize::new(0) }
+    fn of(most: usize) -> Self {
+        Self { most, taken: AtomicUsize::new(0), by_network: Mutex::default() }
     }
 }
 
 /// What one body has of the room; given back when this is dropped.
 struct Share {
     room: &'static Room,
+    /// Whose it is, where that is known.
+    network: Option<Network>,
     bytes: usize,
+    /// What of it is counted as its client's.
+    large: usize,
 }
 
 impl Share {
@@ -88,19 +102,44 @@ impl Share {
         let most = if self.bytes + by <= SMALL { self.room.most } else { self.room.most / 4 * 3 };
         let taken = self.room.taken.fetch_add(by, Ordering::Relaxed) + by;
         self.bytes += by;
-        if taken > most { Err(Fault::NoRoom) } else { Ok(()) }
+        if taken > most || self.bytes > SMALL && self.grow_network() > self.room.most / 4 {
+            return Err(Fault::NoRoom);
+        }
+        Ok(())
+    }
+
+    /// Counts what this body has as its client's, and answers what the client has in all.
+    fn grow_network(&mut self) -> usize {
+        let Some(network) = self.network else { return 0 };
+        let mut by_network = self.room.by_network.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = by_network.entry(network).or_default();
+        *all += self.bytes - self.large;
+        self.large = self.bytes;
+        *all
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         self.room.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        let Some(network) = self.network.filter(|_| self.large > 0) else { return };
+        let mut by_network = self.room.by_network.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(all) = by_network.get_mut(&network) {
+            *all -= self.large;
+            if *all == 0 {
+                by_network.remove(&network);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn share(room: &'static Room) -> Share {
+        Share { room, network: None, bytes: 0, large: 0 }
+    }
 
     fn parts(parts: &[usize]) -> Body {
         let parts: Vec<_> =
@@ -110,33 +149,33 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_whole_and_not_longer_than_it_may_be() {
-        static ROOM: Room = Room::of(1000);
+        static ROOM: LazyLock<Room> = LazyLock::new(|| Room::of(1000));
         for sizes in [&[][..], &[10], &[4, 6], &[0, 10, 0], &[1, 2, 3, 4]] {
             let whole: usize = sizes.iter().sum();
-            assert_eq!(collect(parts(sizes), 10, &ROOM).await.unwrap().len(), whole, "{sizes:?}");
+            assert_eq!(collect(parts(sizes), 10, share(&ROOM)).await.unwrap().len(), whole, "{sizes:?}");
         }
-        assert_eq!(collect(Body::from("0123456789"), 10, &ROOM).await.unwrap(), "0123456789");
+        assert_eq!(collect(Body::from("0123456789"), 10, share(&ROOM)).await.unwrap(), "0123456789");
         for body in [parts(&[11]), parts(&[10, 1]), Body::from("0123456789x")] {
-            assert_eq!(collect(body, 10, &ROOM).await, Err(Fault::TooLarge));
+            assert_eq!(collect(body, 10, share(&ROOM)).await, Err(Fault::TooLarge));
         }
         assert_eq!(ROOM.taken.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
     async fn all_bodies_share_one_room_and_hold_it_until_they_are_dropped() {
-        static ROOM: Room = Room::of(1000);
-        let first = collect(Body::from(vec![0; 600]), 1000, &ROOM).await.unwrap();
+        static ROOM: LazyLock<Room> = LazyLock::new(|| Room::of(1000));
+        let first = collect(Body::from(vec![0; 600]), 1000, share(&ROOM)).await.unwrap();
         let part = first.slice(..1);
-        let second = collect(parts(&[200, 200]), 1000, &ROOM).await.unwrap();
-        assert_eq!(collect(parts(&[1]), 1000, &ROOM).await, Err(Fault::NoRoom));
+        let second = collect(parts(&[200, 200]), 1000, share(&ROOM)).await.unwrap();
+        assert_eq!(collect(parts(&[1]), 1000, share(&ROOM)).await, Err(Fault::NoRoom));
         drop(first);
         assert_eq!(
-            collect(parts(&[1]), 1000, &ROOM).await,
+            collect(parts(&[1]), 1000, share(&ROOM)).await,
             Err(Fault::NoRoom),
             "a part is left of the first"
         );
         drop(part);
-        let third = collect(parts(&[300, 300]), 1000, &ROOM).await.unwrap();
+        let third = collect(parts(&[300, 300]), 1000, share(&ROOM)).await.unwrap();
         assert_eq!(ROOM.taken.load(Ordering::Relaxed), 1000);
         drop((second, third));
         assert_eq!(ROOM.taken.load(Ordering::Relaxed), 0);
@@ -144,12 +183,33 @@ mod tests {
 
     #[tokio::test]
     async fn large_bodies_leave_a_quarter_to_small_ones() {
-        static ROOM: Room = Room::of(8 * SMALL);
-        let large = collect(parts(&[6 * SMALL]), 8 * SMALL, &ROOM).await.unwrap();
-        assert_eq!(collect(parts(&[SMALL, 1]), 8 * SMALL, &ROOM).await, Err(Fault::NoRoom));
-        let small = collect(parts(&[SMALL]), 8 * SMALL, &ROOM).await.unwrap();
+        static ROOM: LazyLock<Room> = LazyLock::new(|| Room::of(8 * SMALL));
+        let large = collect(parts(&[6 * SMALL]), 8 * SMALL, share(&ROOM)).await.unwrap();
+        assert_eq!(collect(parts(&[SMALL, 1]), 8 * SMALL, share(&ROOM)).await, Err(Fault::NoRoom));
+        let small = collect(parts(&[SMALL]), 8 * SMALL, share(&ROOM)).await.unwrap();
         drop(small);
         drop(large);
-        assert_eq!(collect(parts(&[SMALL, 1]), 8 * SMALL, &ROOM).await.unwrap().len(), SMALL + 1);
+        assert_eq!(collect(parts(&[SMALL, 1]), 8 * SMALL, share(&ROOM)).await.unwrap().len(), SMALL + 1);
+    }
+
+    #[tokio::test]
+    async fn one_client_takes_a_quarter_of_the_room_for_large_bodies() {
+        static ROOM: LazyLock<Room> = LazyLock::new(|| Room::of(16 * SMALL));
+        let of = |host: u8| Some(Network::of([192, 0, 2, host].into()));
+        let take = |host, bytes: usize| {
+            let share = Share { network: of(host), ..share(&ROOM) };
+            collect(Body::from(vec![0; bytes]), bytes, share)
+        };
+        let large = SMALL * 3 / 2;
+        let first = take(1, large).await.unwrap();
+        let second = take(1, large).await.unwrap();
+        assert_eq!(take(1, large).await, Err(Fault::NoRoom));
+        let small = take(1, SMALL).await.unwrap();
+        let others = take(2, large).await.unwrap();
+        drop(first);
+        let third = take(1, large).await.unwrap();
+        drop((second, small, others, third));
+        assert_eq!(ROOM.taken.load(Ordering::Relaxed), 0);
+        assert!(ROOM.by_network.lock().unwrap().is_empty());
     }
 }

@@ -262,6 +262,44 @@ mod tests {
         });
     }
 
+    fn panics_in_the_middle(db: &Db) -> Result<Option<i64>> {
+        db.read(|tx| {
+            tx.rows(VALUE, &["users".into()], |_| -> Result<i64> { panic!("as this test wants it") })?;
+            Ok(None)
+        })
+    }
+
+    #[test]
+    fn a_connection_that_somebody_left_in_the_middle_is_nobody_elses() {
+        on_new_postgres(|_, db| {
+            for asked in [panics_in_the_middle as Asked, panics] {
+                for _ in 0..20 {
+                    let told = together(db, &[asked, one, three, transaction]);
+                    assert!(told[0].contains("panicked"), "{}", told[0]);
+                    assert_eq!(told[1..], [right(8), right(16), right(0)]);
+                    assert_eq!(together(db, &[one]), [right(8)]);
+                }
+            }
+        });
+    }
+
+    /// Whatever becomes of the end of a transaction that only read, which nobody waits for, the next answers are right.
+    #[test]
+    fn an_end_that_was_refused_is_not_taken_for_an_answer() {
+        on_new_postgres(|_, db| {
+            for _ in 0..3 {
+                engine(db)
+                    .at_seat(|| {
+                        let session = required_seat(&engine(db).pool)?.session;
+                        session.post(&["SELECT 1 / 0"]);
+                        Ok(())
+                    })
+                    .unwrap();
+                assert_eq!(together(db, &[one, three, value]), [right(8), right(16), right(0)]);
+            }
+        });
+    }
+
     fn right(value: i64) -> String {
         format!("Ok(Some({value}))")
     }

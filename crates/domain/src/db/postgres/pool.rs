@@ -82,7 +82,10 @@ impl Pool {
                 Ok(session)
             }
             Err(why) => {
-                self.state().failed = Some((Instant::now(), why.clone()));
+                // Where it was this work's time that ended, others may still come about in theirs.
+                if Instant::now() < deadline {
+                    self.state().failed = Some((Instant::now(), why.clone()));
+                }
                 Err(Error::Unavailable(why))
             }
         }
@@ -101,6 +104,10 @@ impl Pool {
     /// A new connection in the place of one that was lost and is still to be given back where this fails. What ended that
     /// one has most likely ended those at rest too: they are closed.
     pub(super) fn replace(&self, deadline: Instant) -> Result<Session> {
+        // One that came too late has not been shown that the server is away.
+        if Instant::now() >= deadline {
+            return Err(Error::Unavailable("no answer in time".into()));
+        }
         let mut state = self.state();
         let resting = std::mem::take(&mut state.resting);
         state.open -= resting.len();

@@ -36,6 +36,8 @@ pub(in crate::db) struct Session {
     ahead: RefCell<Vec<&'static str>>,
     /// Answers to what was sent and not waited for.
     owed: Cell<usize>,
+    /// Whether the answer to what was sent last is still to be read to its end.
+    is_answering: Cell<bool>,
     phase: Cell<Phase>,
     /// What went wrong first since the transaction began. Nothing more runs in it then.
     fault: Cell<Option<Fault>>,
@@ -68,6 +70,7 @@ impl Session {
             script: RefCell::default(),
             ahead: RefCell::default(),
             owed: Cell::default(),
+            is_answering: Cell::default(),
             phase: Cell::new(Phase::Rest),
             fault: Cell::default(),
             warning: RefCell::default(),
@@ -82,7 +85,7 @@ impl Session {
 
     /// Whether the next one can have it.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.phase.get() == Phase::Rest && self.fault.get() != Some(Fault::Lost)
+        self.phase.get() == Phase::Rest && !self.is_answering.get() && self.fault.get() != Some(Fault::Lost)
     }
 
     pub(super) fn fault(&self) -> Option<Fault> {
@@ -93,7 +96,11 @@ impl Session {
     pub(super) fn begin(&self, how: &[&'static str]) {
         self.ahead.replace(how.to_vec());
         self.phase.set(Phase::Due);
-        // What was lost stays so: answers to what was asked before may still come.
+        // Answers may still come to what was asked before, and nobody takes them for his; or somebody left in the middle of a
+        // transaction, whose state is an old one. What was lost stays so.
+        if self.is_answering.get() || self.phase.get() == Phase::Open {
+            self.fault.set(Some(Fault::Lost));
+        }
         if self.fault.get() != Some(Fault::Lost) {
             self.fault.set(None);
         }
@@ -136,9 +143,7 @@ impl Session {
             Ok(_) => Err(self.fail(Fault::Refused, Error::Internal("the server did not commit".into()))),
             // The server says that it refuses: nothing of it stays.
             Err(error) if self.fault.get() != Some(Fault::Lost) => Err(error),
-            Err(error) => Err(Error::Unavailable(format!(
-                "a change was being committed, which may or may not have happened: {error}"
-            ))),
+            Err(error) => Err(Error::InDoubt(error.to_string())),
         }
     }
 
@@ -247,7 +252,7 @@ impl Session {
     }
 
     /// Sends `statements`, each of which brings no row, without waiting for what comes of them.
-    fn post(&self, statements: &[&str]) {
+    pub(super) fn post(&self, statements: &[&str]) {
         let mut wire = self.wire.borrow_mut();
         for sql in statements {
             if let Err(error) = frontend::query(sql, &mut wire.out).and_then(|()| wire.send()) {
@@ -284,6 +289,14 @@ impl Session {
         refusal.map_or(Ok(tag), |refusal| Err(self.refused(&refusal)))
     }
 
+    /// Waits for all that is owed, which is the end of what left nothing behind: how it ended does not matter.
+    fn settle_ends(&self) -> Result<()> {
+        match self.settle() {
+            Err(error) if self.fault.replace(None) == Some(Fault::Lost) => Err(self.fail(Fault::Lost, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Runs `sql`, once for each of `rows`, behind what goes ahead of it, in one round trip; answers its last tag.
     fn run_statement(
         &self,
@@ -313,15 +326,11 @@ impl Session {
             }
             new.extend(self.write_statement(sql, rows, most, out)?);
             frontend::sync(out);
+            self.is_answering.set(true);
             wire.send().map_err(|error| self.lost(error))?;
         }
         self.phase.set(phase);
-        if let Err(error) = self.settle() {
-            // Only the end of what left nothing behind is not waited for: how it ended does not matter.
-            if self.fault.replace(None) == Some(Fault::Lost) {
-                return Err(self.fail(Fault::Lost, error));
-            }
-        }
+        self.settle_ends()?;
         self.read_answer(ahead.len(), new, found)
     }
 
@@ -379,6 +388,7 @@ impl Session {
                 _ => {}
             }
         }
+        self.is_answering.set(false);
         refusal.map_or(Ok(tag), |refusal| Err(self.refused(&refusal)))
     }
 }

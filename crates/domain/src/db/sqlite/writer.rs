@@ -187,9 +187,12 @@ fn write_loop(
         }
         readers.let_go();
         let committed = commit(&connection, &mut batch);
-        let why = committed.as_ref().err().map(ToString::to_string);
+        let failed = |error: &rusqlite::Error| {
+            let why = error.to_string();
+            if is_failed_sync(error) { Error::InDoubt(why) } else { Error::Unavailable(why) }
+        };
         for job in batch {
-            job.tell(why.as_ref().map_or(Ok(()), |why| Err(Error::Unavailable(why.clone()))));
+            job.tell(committed.as_ref().copied().map_err(failed));
         }
         if committed.and_then(|()| tidy_log(&connection)).is_err_and(|error| is_failed_sync(&error)) {
             lost.store(true, Ordering::Relaxed);

@@ -155,7 +155,7 @@ async fn read_form(request: Request, what: &str) -> Result<Form, Error> {
     let Some(boundary) = boundary.filter(|boundary| !boundary.is_empty()) else {
         return Err(Error::incorrect(what));
     };
-    let body = http::read_body(request.into_body(), FORM_MAX).await?;
+    let body = http::read_body(request, FORM_MAX).await?;
     read_parts(body, boundary).await.ok_or_else(|| Error::incorrect(what))
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn put(
 async fn read_avatar(request: Request) -> Result<Option<Bytes>, Error> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let boundary = multer::parse_boundary(content_type.unwrap_or_default())?;
-    let body = read_body(request.into_body(), MAX_BYTES + AROUND_IT).await?;
+    let body = read_body(request, MAX_BYTES + AROUND_IT).await?;
     let whole = futures_util::stream::once(std::future::ready(Ok::<_, Infallible>(body)));
     let mut form = multer::Multipart::new(whole, boundary);
     let mut avatar = None;

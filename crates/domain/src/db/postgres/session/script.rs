@@ -102,9 +102,10 @@ impl Session {
         {
             let mut wire = self.wire.try_borrow_mut().map_err(|_| in_use())?;
             frontend::sync(&mut wire.out);
+            self.is_answering.set(true);
             wire.send().map_err(|error| self.lost(error))?;
         }
-        self.settle().map(drop)?;
+        self.settle_ends()?;
         let mut answers: Vec<&mut Answer> = Vec::new();
         let mut states: Vec<&mut CameTo> = Vec::new();
         for Script { answers: of_one, came_to, .. } in scripts {
@@ -143,6 +144,7 @@ impl Session {
                 _ => {}
             }
         }
+        self.is_answering.set(false);
         // Behind a refusal nothing was prepared.
         for sql in unconfirmed.drain(..) {
             self.statements.borrow_mut().remove(sql);
