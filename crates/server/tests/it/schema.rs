@@ -72,7 +72,8 @@ fn loose_references(connection: &Connection) -> Vec<String> {
 }
 
 /// Numbers that are neither ids nor instants nor flags.
-const QUANTITIES: [&str; 5] = ["value", "plan_attendees", "failures", "taken", "attempts"];
+const QUANTITIES: [&str; 8] =
+    ["value", "plan_attendees", "failures", "taken", "attempts", "stripe", "members", "organizations"];
 /// Texts of which only some mean something.
 const CHOICES: [&str; 8] = ["visibility", "joining", "role", "state", "kind", "scope", "purpose", "part"];
 
@@ -219,6 +220,10 @@ fn statements_find_their_rows_by_an_index() {
         (
             "AND (o.visibility = 'private' OR o.archived_at IS NOT NULL)",
             "the caller's own: as many as they belong to, in the order of other tables' names",
+        ),
+        (
+            "WHERE m.user_id = $1 AND m.state IN ('active', 'inactive') ORDER BY o.name_key, o.id",
+            "the caller's own again, where a list holds no others",
         ),
         (
             "ORDER BY CASE m.role WHEN 'owner'",

@@ -14,7 +14,7 @@ use guildhall_domain::organizations::Patch;
 use guildhall_domain::text::{DESCRIPTION_MAX, Email, Name, is_free_text};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::people::Lists;
+use super::people::{Lists, Piece};
 use super::{ADDRESSES_MAX, Bit, Error, SIGHT, at, checked, form, made, message, username};
 use crate::app::App;
 use crate::auth::SignedIn;
@@ -64,8 +64,10 @@ pub(super) async fn fetch(
         let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
         let piece = events::Piece { part, after: after.unwrap_or(Place::START), most };
         match events::people(db, &actor, id, SIGHT, piece) {
-            Ok(people) => Ok(people.iter().map(|(user, place)| (username(user), *place)).collect()),
-            Err(guildhall_domain::Error::Denied(Denied::Role)) => Ok(Vec::new()),
+            Ok(people) => {
+                Ok(Piece::of(&people, |(_, place)| *place, |(user, _)| user.as_ref().map(username)))
+            }
+            Err(guildhall_domain::Error::Denied(Denied::Role)) => Ok(Piece::none()),
             Err(error) => Err(error),
         }
     };
