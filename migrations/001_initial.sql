@@ -81,6 +81,24 @@ CREATE TABLE memberships (
 CREATE INDEX memberships_by_user ON memberships (user_id, joined_at, organization_id, state);
 CREATE INDEX memberships_by_joining ON memberships (organization_id, joined_at, user_id, state);
 CREATE INDEX memberships_in_charge ON memberships (organization_id, joined_at, user_id) WHERE role <> 'member';
+CREATE INDEX memberships_leading ON memberships (user_id, state) WHERE role <> 'member';
+
+-- Active and inactive members beyond the one that an organization begins with, in sums by the person's number, so that
+-- nobody has to count them.
+CREATE TABLE member_counts (
+    organization_id BIGINT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
+    stripe BIGINT NOT NULL,
+    members BIGINT NOT NULL,
+    PRIMARY KEY (organization_id, stripe)
+) WITHOUT ROWID;
+
+-- Organizations that others than their members see in lists, in sums by the organization's number.
+CREATE TABLE listed_counts (
+    visibility TEXT NOT NULL CHECK (visibility IN ('public', 'internal')),
+    stripe BIGINT NOT NULL,
+    organizations BIGINT NOT NULL,
+    PRIMARY KEY (visibility, stripe)
+) WITHOUT ROWID;
 
 -- A sign-in. The id is the sid claim of a token, or the hash of a session key.
 CREATE TABLE sessions (

@@ -10,7 +10,7 @@ use crate::report::{Against, Report, median};
 use crate::server::{self, Place, Process};
 use crate::town::{self, Town};
 use crate::wrk::{self, Figures, Load};
-use crate::{Result, client, lists, remote};
+use crate::{Result, client, growth, lists, remote};
 
 /// How long and how often.
 pub(crate) struct Plan {
@@ -24,6 +24,16 @@ pub(crate) struct Plan {
     crowd: i64,
     /// How often each members' list is read.
     pub(crate) lists: u32,
+    /// Organizations and members in a small database, and in a large one.
+    pub(crate) sizes: (i64, i64),
+    /// How many single answers make a p99.
+    pub(crate) samples: usize,
+    /// When fewer have to do.
+    pub(crate) patience: Duration,
+    /// The load after which memory is looked at.
+    pub(crate) load: Duration,
+    /// How often the server is started.
+    pub(crate) starts: usize,
 }
 
 impl Plan {
@@ -35,13 +45,34 @@ impl Plan {
             warm_up: Duration::from_secs(1),
             crowd: 100_000,
             lists: 15,
+            sizes: (1_000, 1_000_000),
+            samples: 300,
+            patience: Duration::from_secs(3),
+            load: Duration::from_secs(60),
+            starts: 9,
         }
     }
 
     /// To see that it runs.
     pub(crate) fn quick() -> Self {
         let turn = Duration::from_secs(1);
-        Self { rounds: 1, turn, warm_up: Duration::ZERO, crowd: 5_000, lists: 3 }
+        Self {
+            rounds: 1,
+            turn,
+            warm_up: Duration::ZERO,
+            crowd: 5_000,
+            lists: 3,
+            sizes: (1_000, 3_000),
+            samples: 20,
+            patience: Duration::ZERO,
+            load: turn,
+            starts: 1,
+        }
+    }
+
+    /// With as much load as the goal for memory speaks of.
+    pub(crate) fn long(self) -> Self {
+        Self { load: Duration::from_secs(3600), ..self }
     }
 
     /// Lets both have their turns, and takes the medians of each.
@@ -96,11 +127,18 @@ pub(crate) enum Case {
     PgCreate,
     PgNodes,
     PgLocks,
+    Growth,
+    Many,
+    Memory,
+    Start,
+    PgGrowth,
+    PgMany,
+    PgMemory,
 }
 
 impl Case {
     /// In the order in which they run.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Read,
         Self::List,
         Self::Members,
@@ -111,6 +149,13 @@ impl Case {
         Self::PgCreate,
         Self::PgNodes,
         Self::PgLocks,
+        Self::Growth,
+        Self::Many,
+        Self::Memory,
+        Self::Start,
+        Self::PgGrowth,
+        Self::PgMany,
+        Self::PgMemory,
     ];
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
@@ -129,12 +174,33 @@ impl Case {
             Self::PgCreate => "pg-create",
             Self::PgNodes => "pg-nodes",
             Self::PgLocks => "pg-locks",
+            Self::Growth => "growth",
+            Self::Many => "many",
+            Self::Memory => "memory",
+            Self::Start => "start",
+            Self::PgGrowth => "pg-growth",
+            Self::PgMany => "pg-many",
+            Self::PgMemory => "pg-memory",
         }
     }
 
-    /// Whether it is about PostgreSQL, with a database of its own.
-    fn is_remote(self) -> bool {
-        matches!(self, Self::PgRead | Self::PgCreate | Self::PgNodes | Self::PgLocks)
+    /// Whether it is about PostgreSQL.
+    pub(crate) fn is_remote(self) -> bool {
+        self.name().starts_with("pg-")
+    }
+
+    /// Whether it is about the size of the database.
+    fn is_large(self) -> bool {
+        matches!(
+            self,
+            Self::Growth
+                | Self::Many
+                | Self::Memory
+                | Self::Start
+                | Self::PgGrowth
+                | Self::PgMany
+                | Self::PgMemory
+        )
     }
 }
 
@@ -177,7 +243,8 @@ pub(crate) fn run(plan: &Plan, chosen: &[Case]) -> Result<Report> {
     let program = server::build()?;
     let folder = Folder::new()?;
     let mut report = Report::default();
-    let (remote, local): (Vec<Case>, Vec<Case>) = chosen.iter().partition(|case| case.is_remote());
+    let (large, usual): (Vec<Case>, Vec<Case>) = chosen.iter().partition(|case| case.is_large());
+    let (remote, local): (Vec<Case>, Vec<Case>) = usual.iter().partition(|case| case.is_remote());
     if !local.is_empty() {
         let house = House::found(plan, program.clone(), &folder.0)?;
         local.into_iter().try_for_each(|case| house.measure(case, &mut report))?;
@@ -186,6 +253,9 @@ pub(crate) fn run(plan: &Plan, chosen: &[Case]) -> Result<Report> {
         && let Some(house) = remote::House::found(plan, &program, &folder.0)?
     {
         remote.into_iter().try_for_each(|case| house.measure(case, &mut report))?;
+    }
+    if !large.is_empty() {
+        growth::run(plan, &program, &folder.0, &large, &mut report)?;
     }
     Ok(report)
 }
@@ -218,7 +288,7 @@ impl<'p> House<'p> {
             Case::Create => self.create(report),
             Case::SignIn => self.sign_in(report),
             Case::Upload => self.upload(report),
-            Case::PgRead | Case::PgCreate | Case::PgNodes | Case::PgLocks => Ok(()),
+            _ => Ok(()),
         }
     }
 

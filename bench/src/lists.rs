@@ -1,6 +1,7 @@
 //! A long list against a short one: when it begins, and what it costs in memory.
 
 use crate::cases::House;
+use crate::memory::mb;
 use crate::report::{Report, median, time};
 use crate::{Result, client, town};
 
@@ -10,7 +11,7 @@ pub(crate) fn compare(house: &House<'_>, crowd: i64, report: &mut Report) -> Res
     let (short, long) = (path(house.town.short.uid.short()), path(house.town.long.uid.short()));
     let ask = |path: &str| client::get(&house.server.base, path, &house.reader);
     warm_up(|| ask(&long)?.drain(|| Ok(())))?;
-    let before = house.server.memory()?;
+    let before = house.server.memory("VmRSS")?;
     let (mut firsts, mut longs, mut most, mut bytes) = (Vec::new(), Vec::new(), before, 0);
     for _ in 0..house.plan.lists {
         let answer = ask(&short)?;
@@ -19,7 +20,7 @@ pub(crate) fn compare(house: &House<'_>, crowd: i64, report: &mut Report) -> Res
         let answer = ask(&long)?;
         longs.push(answer.first_byte);
         bytes = answer.drain(|| {
-            most = most.max(house.server.memory()?);
+            most = most.max(house.server.memory("VmRSS")?);
             Ok(())
         })?;
     }
@@ -51,8 +52,4 @@ fn warm_up(read: impl Fn() -> Result<usize> + Sync) -> Result<()> {
             Err(_) => Err("a reader panicked".into()),
         })
     })
-}
-
-fn mb(kib: u64) -> f64 {
-    f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) * 1024.0 / 1e6
 }

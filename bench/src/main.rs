@@ -12,21 +12,29 @@ mod bare;
 mod cases;
 mod client;
 mod floor;
+mod growth;
 mod lists;
 mod machine;
+mod memory;
 mod pgbench;
 mod remote;
 mod report;
+mod samples;
 mod server;
+mod start;
 mod town;
+mod world;
 mod wrk;
 
 /// A line for who runs this. Nothing here is handled: a run that cannot be trusted ends.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-const USAGE: &str = "usage: bench [--quick] [CASE…]
+const USAGE: &str = "usage: bench [--quick] [--long] [--size N] [CASE…]
   --quick   a smoke run of some seconds: its figures mean nothing
+  --long    memory and pg-memory under an hour of load each
+  --size N  organizations, and members of one of them, in the large database: 1000000 if it is not said
   CASE      read, list, create, sign-in, members, upload; on PostgreSQL pg-read, pg-create, pg-nodes, pg-locks;
+            with a large database growth, many, memory, start, pg-growth, pg-many, pg-memory;
             all of them where none is named";
 
 fn main() -> ExitCode {
@@ -47,9 +55,12 @@ fn main() -> ExitCode {
 fn run(arguments: &[String]) -> Result<()> {
     let mut plan = Plan::full();
     let mut chosen = Vec::new();
-    for argument in arguments {
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
         match (argument.as_str(), Case::parse(argument)) {
             ("--quick", _) => plan = Plan::quick(),
+            ("--long", _) => plan = plan.long(),
+            ("--size", _) => plan.sizes.1 = arguments.next().ok_or(USAGE)?.parse().map_err(|_| USAGE)?,
             (_, Some(case)) => chosen.push(case),
             _ => return Err(USAGE.into()),
         }

@@ -5,11 +5,38 @@ use std::time::Duration;
 
 use crate::wrk::Figures;
 
-/// The lines of the table.
+/// The lines of the tables.
 #[derive(Default)]
 pub(crate) struct Report {
     lines: Vec<String>,
+    delays: Vec<String>,
     notes: Vec<String>,
+}
+
+/// How long answers took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spread {
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
+
+impl Spread {
+    /// Of single ones, which are put in order.
+    pub(crate) fn of(delays: &mut [Duration]) -> Self {
+        delays.sort_unstable();
+        let at = |part: usize| {
+            let place = (delays.len() * part).div_ceil(100).saturating_sub(1);
+            delays.get(place).copied().unwrap_or_default()
+        };
+        Self { p50: at(50), p99: at(99) }
+    }
+}
+
+/// What of two [`Spread`]s is compared, and how often the one may be the other at the most, where that was set as a goal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AtMost {
+    P50(Option<f64>),
+    P99(Option<f64>),
 }
 
 /// What a case is compared with.
@@ -38,6 +65,31 @@ impl Report {
         self.lines.push(line);
     }
 
+    /// How long answers take, and how long those of the other side, which is named with its own.
+    pub(crate) fn delay(
+        &mut self,
+        case: &str,
+        (ours, against): (Spread, &str),
+        others: Spread,
+        at_most: AtMost,
+    ) {
+        let (what, ratio, most) = match at_most {
+            AtMost::P50(most) => ("p50", ours.p50.as_secs_f64() / others.p50.as_secs_f64(), most),
+            AtMost::P99(most) => ("p99", ours.p99.as_secs_f64() / others.p99.as_secs_f64(), most),
+        };
+        let judged = if most.is_some_and(|most| ratio > most) { " **missed**" } else { "" };
+        let goal = most.map(|most| most.to_string()).unwrap_or_default();
+        let line = format!(
+            "| {case} | {} | {} | {against} | {} | {} | {what}: {ratio:.2}{judged} | {goal} |",
+            time(ours.p50),
+            time(ours.p99),
+            time(others.p50),
+            time(others.p99)
+        );
+        eprintln!("{line}");
+        self.delays.push(line);
+    }
+
     /// What is no rate, in a sentence.
     pub(crate) fn note(&mut self, note: String) {
         eprintln!("{note}");
@@ -52,16 +104,23 @@ impl fmt::Display for Report {
             writeln!(f, "|---|---:|---:|---:|---|---:|---:|---:|")?;
         }
         self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        if !self.delays.is_empty() {
+            writeln!(f, "\n| case | p50 | p99 | against | its p50 | its p99 | ratio | at most |")?;
+            writeln!(f, "|---|---:|---:|---|---:|---:|---:|---:|")?;
+        }
+        self.delays.iter().try_for_each(|line| writeln!(f, "{line}"))?;
         self.notes.iter().try_for_each(|note| write!(f, "\n{note}\n"))
     }
 }
 
-/// A number with its thousands apart.
-fn rate(per_second: f64) -> String {
-    if per_second < 100.0 {
-        return format!("{per_second:.1}");
-    }
-    let digits = format!("{per_second:.0}");
+/// A number of things in a second.
+pub(crate) fn rate(per_second: f64) -> String {
+    if per_second < 100.0 { format!("{per_second:.1}") } else { thousands(per_second) }
+}
+
+/// A whole number with its thousands apart.
+pub(crate) fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
     let mut out = String::new();
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
@@ -95,6 +154,14 @@ mod tests {
             ["41.3", "1,000", "28,123", "1,000,000"]
         );
         assert_eq!(time(Duration::from_micros(1_234)), "1.23 ms");
+    }
+
+    #[test]
+    fn a_spread_is_of_the_sorted_delays() {
+        let mut delays: Vec<Duration> = (1..=200).rev().map(Duration::from_millis).collect();
+        let spread = Spread::of(&mut delays);
+        assert_eq!((spread.p50.as_millis(), spread.p99.as_millis()), (100, 198));
+        assert_eq!(Spread::of(&mut []), Spread { p50: Duration::ZERO, p99: Duration::ZERO });
     }
 
     #[test]

@@ -68,10 +68,11 @@ impl Process {
         Ok(process)
     }
 
-    /// The memory it has in use, in KiB: `VmRSS`.
-    pub(crate) fn memory(&self) -> Result<u64> {
+    /// The memory it has in use, in KiB: `VmRSS`; the most it ever had: `VmHWM`.
+    pub(crate) fn memory(&self, which: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
+        let line = line.ok_or_else(|| format!("no {which}"))?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 }
@@ -119,4 +120,38 @@ pub(crate) fn token(program: &Path, place: &Place<'_>, login: &str) -> Result<St
         .output()?;
     let said: Value = serde_json::from_slice(&out.stdout)?;
     Ok(said["token"].as_str().ok_or("no token")?.to_owned())
+}
+
+/// Copies the SQLite database of the place to the one of that URL; answers how many rows it has.
+pub(crate) fn copy(program: &Path, from: &Place<'_>, to: &str) -> Result<u32> {
+    let mut source = std::ffi::OsString::from("sqlite:");
+    source.push(from.data.join("guildhall.db"));
+    let out = Command::new(program)
+        .args(["copy", "--json", "--to", to, "--from"])
+        .arg(source)
+        .stderr(Stdio::inherit())
+        .output()?;
+    let said: Value = serde_json::from_slice(&out.stdout)?;
+    if !out.status.success() {
+        return Err(format!("guildhall copy failed: {said}").into());
+    }
+    let rows = said["tables"].as_array().into_iter().flatten().filter_map(|table| table["rows"].as_u64());
+    Ok(u32::try_from(rows.sum::<u64>())?)
+}
+
+/// Whether the database keeps the rules.
+///
+/// # Errors
+/// Where it does not, with what `guildhall check` found.
+pub(crate) fn check(program: &Path, place: &Place<'_>) -> Result<()> {
+    let out = Command::new(program).arg("check").args(place.options()).output()?;
+    if out.status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "guildhall check: {}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    )
+    .into())
 }

@@ -71,7 +71,7 @@ pub(crate) fn signer(number: usize) -> String {
     format!("signer-{number}")
 }
 
-fn user(db: &Db, login: &str, hash: &str) -> Result<User> {
+pub(crate) fn user(db: &Db, login: &str, hash: &str) -> Result<User> {
     let new = NewUser {
         username: Some(Username::parse(login).map_err(|_| "no username")?),
         email: Email::parse(&format!("{login}@example.com")).ok_or("no address")?,

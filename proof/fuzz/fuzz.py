@@ -196,7 +196,7 @@ def once(seed, schemathesis, place, what):
     command = [str(schemathesis), "--config-file", str(settings), "run", description]
     command += ["--url", place.url, "--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"]
     command += ["--max-examples", str(examples), "--seed", str(seed), "--no-color", "--suppress-health-check", "all"]
-    command += ["--warnings", "off", "--request-timeout", "30"]
+    command += ["--warnings", "off", "--request-timeout", "120"]
     environment = {
         **os.environ,
         "GUILDHALL_FUZZ_RESULT": str(result),

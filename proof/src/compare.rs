@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
@@ -13,9 +13,6 @@ use crate::ledger::{Expected, Ledger, Thing};
 use crate::place::Place;
 use crate::process::{self, Server};
 use crate::workload::{self, Crew};
-
-/// How long a start may take.
-const START_WITHIN: Duration = Duration::from_secs(2);
 
 /// Who looks, and at what.
 pub(crate) struct Comparer<'a> {
@@ -37,11 +34,8 @@ impl Comparer<'_> {
             Ok(server) => server,
             Err(error) => return Ok(vec![error.to_string()]),
         };
-        let mut wrong = Vec::new();
-        if begun.elapsed() > START_WITHIN {
-            wrong.push(format!("the start took {:?}", begun.elapsed()));
-        }
-        wrong.extend(self.look(&server, data, mark)?);
+        self.place.started(begun.elapsed());
+        let mut wrong = self.look(&server, data, mark)?;
         server.stop()?;
         wrong.extend(check(&self.place.program, data)?);
         Ok(wrong)

@@ -8,6 +8,14 @@ use crate::place::Place;
 
 /// What is missing for mounting file systems, and how it is had; nothing where all is there.
 pub(crate) fn missing() -> Option<String> {
+    let tools = [("losetup", "mount"), ("mkfs.ext4", "e2fsprogs"), ("mkfs.xfs", "xfsprogs")];
+    let lacking = tools.into_iter().find(|(tool, _)| Command::new(tool).arg("-V").output().is_err());
+    lacking.map(|(tool, package)| format!("{tool} is missing: apt-get install {package}"))
+}
+
+/// Why no file system can be mounted here, whatever is installed, and where `in_files` none that is in a file; nothing
+/// where it can be.
+pub(crate) fn barred(place: &Place, in_files: bool) -> Option<String> {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| {
         use std::os::unix::fs::MetadataExt;
         meta.uid() == 0
@@ -15,9 +23,17 @@ pub(crate) fn missing() -> Option<String> {
     if !is_root {
         return Some("mounting file systems needs root".into());
     }
-    let tools = [("losetup", "mount"), ("mkfs.ext4", "e2fsprogs"), ("mkfs.xfs", "xfsprogs")];
-    let lacking = tools.into_iter().find(|(tool, _)| Command::new(tool).arg("-V").output().is_err());
-    lacking.map(|(tool, package)| format!("{tool} is missing: apt-get install {package}"))
+    if let Err(error) = Mount::memory(place, 1 << 20) {
+        return Some(format!("root may not mount file systems here ({error})"));
+    }
+    let file = place.path("loop");
+    let looped = || -> Result<()> {
+        std::fs::File::create(&file)?.set_len(1 << 20)?;
+        let device = tool("losetup", &["-f", "--show", text(&file)?])?;
+        tool("losetup", &["-d", &device]).map(drop)
+    };
+    let error = if in_files { looped().err()? } else { return None };
+    Some(format!("there is no loop device to be had here ({error})"))
 }
 
 /// Runs a tool that has to succeed; answers what it printed.

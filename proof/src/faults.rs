@@ -171,6 +171,9 @@ pub(crate) fn full_disk(place: &Place) -> Result<Outcome> {
     if let Some(missing) = disk::missing() {
         return Ok(Outcome::Skipped(missing));
     }
+    if let Some(why) = disk::barred(place, false) {
+        return Ok(Outcome::Barred(why));
+    }
     let random = place.random("full-disk");
     let (mut told, mut rounds, mut slowest, mut acknowledged) = (Told::default(), 0, Duration::ZERO, 0);
     for _ in 0..place.number(4, 100) {

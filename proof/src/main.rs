@@ -31,6 +31,9 @@ mod process;
 mod revocation;
 mod secrets;
 mod slow;
+mod speed;
+mod suite;
+mod supply;
 mod timing;
 mod tracer;
 mod workload;
@@ -98,7 +101,7 @@ fn fresh_seed() -> u64 {
 fn run(arguments: &[String]) -> Result<bool> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--list"] => {
-            Item::ALL.iter().for_each(|item| println!("{:14} {}", item.name(), item.claim()));
+            Item::ALL.iter().for_each(|item| println!("{:18} {}", item.name(), item.claim()));
             return Ok(true);
         }
         // What a control runs.

@@ -50,10 +50,23 @@ impl Page {
                         control.told
                     )
                 }
-                Outcome::Skipped(why) => format!("| **{name}** {claim} | SKIPPED: {why} | 0 | | | |\n"),
+                Outcome::Measured { how, count, short, control, .. } => {
+                    let number = short.len();
+                    let judged = if control.failed { "" } else { " **but did not fail**" };
+                    format!(
+                        "| **{name}** {claim} | {how} | {count} | {number} short of their goal, below | {}{judged} | |\n",
+                        control.told
+                    )
+                }
+                Outcome::Skipped(why) | Outcome::Barred(why) => format!("| **{name}** {claim} | SKIPPED: {why} | 0 | | | |\n"),
             });
         }
         text.push('\n');
+        for told in &self.told {
+            if let Outcome::Measured { report, .. } = &told.outcome {
+                text.push_str(&format!("## Figures of {}\n\n{report}\n", told.item.name()));
+            }
+        }
         text.push_str(FOUND);
         Ok(text)
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use guildhall_domain::clock::Random;
 
@@ -17,14 +19,18 @@ pub(crate) struct Place {
     pub(crate) seed: u64,
     folder: PathBuf,
     count: AtomicU32,
+    starts: Mutex<Vec<Duration>>,
 }
+
+/// How long a start may take.
+const START_WITHIN: Duration = Duration::from_secs(2);
 
 impl Place {
     /// On the disk that holds the build; gone when this is dropped.
     pub(crate) fn new(program: PathBuf, long: bool, seed: u64) -> Result<Self> {
         let folder = std::env::current_exe()?.with_file_name(format!("proof-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { program, long, seed, folder, count: AtomicU32::new(0) })
+        Ok(Self { program, long, seed, folder, count: AtomicU32::new(0), starts: Mutex::default() })
     }
 
     /// The number for this tier.
@@ -36,6 +42,20 @@ impl Place {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         self.folder.join(format!("{name}-{number}"))
+    }
+
+    /// Notes how long a start took.
+    pub(crate) fn started(&self, took: Duration) {
+        self.starts.lock().unwrap_or_else(PoisonError::into_inner).push(took);
+    }
+
+    /// What is wrong with the starts that were noted since this was last asked. Their median counts: one alone may have waited
+    /// for whatever else the machine does.
+    pub(crate) fn slow_starts(&self) -> Option<String> {
+        let mut starts = std::mem::take(&mut *self.starts.lock().unwrap_or_else(PoisonError::into_inner));
+        starts.sort();
+        let median = starts.get(starts.len() / 2).copied()?;
+        (median > START_WITHIN).then(|| format!("the median of {} starts is {median:?}", starts.len()))
     }
 
     /// A generator of this run: the same for the same seed and `what`.

@@ -37,6 +37,9 @@ pub(crate) fn run(place: &Place) -> Result<Outcome> {
     if let Some(missing) = disk::missing().or_else(tracer::missing) {
         return Ok(Outcome::Skipped(missing));
     }
+    if let Some(why) = disk::barred(place, true) {
+        return Ok(Outcome::Barred(why));
+    }
     let shelf = Shelf::new(place)?;
     let (mut cuts, mut control) = (Cuts::default(), Cuts::default());
     for _ in 0..place.number(20, 500).div_ceil(CUTS_ON_A_DISK) {

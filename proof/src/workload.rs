@@ -214,7 +214,11 @@ impl Writer {
         } else {
             json!({"archived": archived})
         };
-        let tries = vec![self.organization_is(&slug, &description, archived)];
+        let mut tries = vec![self.organization_is(&slug, &description, archived)];
+        // Nobody is let into what is archived.
+        let standing = if archived { "ended" } else { "good" };
+        let invitation = self.organizations[place].invitation.clone();
+        tries.extend(invitation.map(|token| (Thing::Invitation(token), standing.to_owned())));
         self.send(tries, Call::new("PATCH", format!("/api/v1/organizations/{slug}/")).json(&body))?;
         let organization = &mut self.organizations[place];
         (organization.description, organization.archived) = (description, archived);
@@ -370,10 +374,10 @@ impl Writer {
         let Some(place) = self.pick(|organization| organization.number.is_some()) else {
             return self.found();
         };
-        let organization = &mut self.organizations[place];
+        let organization = &self.organizations[place];
         let number = organization.number.clone().unwrap_or_default();
         let email = format!("{}@example.net", organization.slug);
-        let old = organization.invitation.take();
+        let old = organization.invitation.clone();
         let ended = old.into_iter().map(|token| (Thing::Invitation(token), "ended".to_owned()));
         let tries = ended.chain([(Thing::Letter(email.clone()), "sent".into())]).collect();
         let call = Call::new("POST", format!("/api/org/{number}/invitelink")).json(&json!({"email": email}));

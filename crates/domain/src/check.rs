@@ -50,6 +50,7 @@ fn rules(tx: &Tx<'_>) -> Result<Vec<String>> {
         .map(|email| format!("user {email}: the address is another account's username")),
     );
     findings.extend(counters(tx)?);
+    findings.extend(sums(tx)?);
     findings.extend(organizations(tx)?);
     Ok(findings)
 }
@@ -67,6 +68,39 @@ fn counters(tx: &Tx<'_>) -> Result<Vec<String>> {
         let given = tx.last_number(name)?.unwrap_or(-1);
         if tx.row(sql, &[], |row| row.int())?.unwrap_or(0) > given {
             findings.push(format!("counter {name}: behind the numbers that were given"));
+        }
+    }
+    Ok(findings)
+}
+
+/// What is kept in sums must be what there is: lists tell how long they are by it.
+fn sums(tx: &Tx<'_>) -> Result<Vec<String>> {
+    let members = "SELECT o.slug FROM organizations o
+         WHERE 1 + COALESCE((SELECT CAST(SUM(c.members) AS BIGINT) FROM member_counts c WHERE c.organization_id = o.id), 0)
+               <> (SELECT COUNT(*) FROM memberships m
+                   WHERE m.organization_id = o.id AND m.state IN ('active', 'inactive'))
+         ORDER BY o.slug";
+    let listed = [
+        (
+            "public",
+            "SELECT COUNT(*) FROM organizations WHERE visibility = 'public' AND archived_at IS NULL",
+            "SELECT COALESCE(CAST(SUM(organizations) AS BIGINT), 0) FROM listed_counts WHERE visibility = 'public'",
+        ),
+        (
+            "internal",
+            "SELECT COUNT(*) FROM organizations WHERE visibility = 'internal' AND archived_at IS NULL",
+            "SELECT COALESCE(CAST(SUM(organizations) AS BIGINT), 0) FROM listed_counts WHERE visibility = 'internal'",
+        ),
+    ];
+    let wrong = tx.rows(members, &[], |row| row.text())?;
+    let mut findings: Vec<String> = wrong
+        .into_iter()
+        .map(|slug| format!("organization {slug}: the sums of its members are not how many there are"))
+        .collect();
+    for (visibility, count, sum) in listed {
+        let number = |sql| tx.row(sql, &[], |row| row.int());
+        if number(count)? != number(sum)? {
+            findings.push(format!("the sums of {visibility} organizations are not how many there are"));
         }
     }
     Ok(findings)

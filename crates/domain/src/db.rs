@@ -455,6 +455,9 @@ impl From<rusqlite::Error> for Error {
 }
 
 #[cfg(test)]
+mod parsers;
+
+#[cfg(test)]
 pub(crate) mod tests {
     use std::sync::mpsc::channel;
 

@@ -142,3 +142,6 @@ mod tests {
         assert_eq!(number("9223372036854775807"), Some(i64::MAX));
     }
 }
+
+#[cfg(test)]
+mod parsers;

@@ -11,13 +11,15 @@ use crate::id::{OrganizationId, ShortId, UserId};
 use crate::users::{self, User, UserKey};
 
 mod change;
+mod counts;
 mod list;
 
-pub(crate) use change::insert_or_activate;
 pub use change::{
     Among, Grant, Own, Removal, add, change_role, change_roles, disable_user, enable_user, join, leave,
     led_alone, may_add, put, remove, remove_all, reset_passwords,
 };
+pub(crate) use change::{begin, insert_or_activate};
+pub(crate) use counts::STRIPES;
 pub(crate) use list::shows_members;
 pub use list::{Cursor, Listed, Member, Piece, get, list, part};
 

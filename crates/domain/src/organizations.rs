@@ -15,6 +15,7 @@ use crate::memberships::{
 use crate::text::{Name, Slug};
 use crate::users::{self, UserKey};
 
+mod counts;
 mod list;
 mod slugs;
 
@@ -323,7 +324,8 @@ pub(crate) fn insert(
     };
     store(tx, owner, &organization, &new.name.key())?;
     let id = organization.id;
-    memberships::insert_or_activate(tx, id, owner, Role::Owner)?;
+    memberships::begin(tx, id, owner, Role::Owner)?;
+    counts::move_between(tx, (id, new.visibility), false, !new.archived)?;
     activity::record(tx, actor, "organization.create", &About::member(id, owner))?;
     Ok(organization)
 }
@@ -441,6 +443,9 @@ pub fn update(db: &Db, actor: &Actor, at: &At, changes: Changes, terms: Terms) -
             rename(tx, actor, &found, name, terms)?;
         }
         apply(tx, found.id, &changes)?;
+        if let Some(archived) = changes.archived {
+            counts::move_between(tx, (found.id, found.visibility), found.archived_at.is_none(), !archived)?;
+        }
         activity::record(tx, actor, "organization.update", &About::organization(found.id))?;
         // Archiving is the last that the caller may do, so what it looks like then is read as the system.
         Ok(Seen { organization: whole(tx, found.id)?, role: found.power(actor) })
@@ -519,6 +524,7 @@ pub fn delete(db: &Db, actor: &Actor, at: &At) -> Result<()> {
     write_as(db, actor, move |tx, actor| {
         let (found, _) = require(tx, actor, &at, Permission::Delete)?;
         tx.run("DELETE FROM organizations WHERE id = $1", &[found.id.into()])?;
+        counts::move_between(tx, (found.id, found.visibility), found.archived_at.is_none(), false)?;
         let about = About { detail: Some(&found.name), ..About::organization(found.id) };
         activity::record(tx, actor, "organization.delete", &about)
     })

@@ -62,10 +62,13 @@ impl Name {
     }
 }
 
-/// `text` in the form in which names are compared and sought: lower case, NFC.
+/// `text` in the form in which names are compared and sought, NFC: two texts that differ by case alone have the same.
 #[must_use]
 pub fn fold(text: &str) -> String {
-    text.to_lowercase().nfc().collect()
+    // Lower case alone tells ς from σ and ß from SS. From great to small once more, for what has no small form of one
+    // character; and each character by itself, since what Σ becomes depends on where it stands.
+    let small = text.nfd().flat_map(char::to_lowercase);
+    small.flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfc().collect()
 }
 
 fn is_forbidden(c: char) -> bool {
@@ -434,3 +437,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod parsers;

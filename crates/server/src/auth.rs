@@ -290,3 +290,6 @@ fn refused(why: Refused) -> Failure {
         Refused::Expired => Why::Expired,
     })
 }
+
+#[cfg(test)]
+mod parsers;

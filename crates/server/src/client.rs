@@ -131,9 +131,19 @@ impl FromStr for Range {
             IpAddr::V4(v4) => v4.to_bits().checked_shl(bits).unwrap_or(0) != 0,
             IpAddr::V6(v6) => v6.to_bits().checked_shl(bits).unwrap_or(0) != 0,
         };
-        if bits > whole || behind { Err(wrong()) } else { Ok(Self { first, bits }) }
+        if bits > whole || behind {
+            return Err(wrong());
+        }
+        Ok(match (first, first.to_canonical()) {
+            // By its other name: what is compared with it are addresses by their first.
+            (IpAddr::V6(_), IpAddr::V4(v4)) if bits >= 96 => Self { first: v4.into(), bits: bits - 96 },
+            _ => Self { first, bits },
+        })
     }
 }
+
+#[cfg(test)]
+mod parsers;
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::client::Proxies;
+use crate::http::web_url;
 use crate::issuers::IssuerConfig;
 use crate::listen::Limits;
 use crate::mail::{self, check_from, one_line};
@@ -523,22 +524,25 @@ fn secret(text: &str) -> Result<Secret, String> {
     Secret::parse(text).ok_or_else(|| "not 64 hex digits (make one with: openssl rand -hex 32)".into())
 }
 
-/// An address that paths are put behind: no slash at its end.
+/// An address that paths are put behind, in the one way in which a URL is written: no slash at its end, and nothing in it
+/// that would end a header's value or a link.
 fn web_address(text: &str) -> Result<String, String> {
-    let text = web_address_as_given(text)?;
-    let is_plain = Url::parse(&text).is_ok_and(|url| url.query().is_none() && url.fragment().is_none());
-    if is_plain { Ok(text.trim_end_matches('/').into()) } else { Err("nothing may follow the path".into()) }
+    let url = web_url_without_login(text)?;
+    let is_plain = url.query().is_none() && url.fragment().is_none();
+    if is_plain {
+        Ok(url.as_str().trim_end_matches('/').into())
+    } else {
+        Err("nothing may follow the path".into())
+    }
 }
 
 fn web_address_as_given(text: &str) -> Result<String, String> {
-    let is_good = Url::parse(text).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
-    });
-    if is_good && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        Ok(text.into())
-    } else {
-        Err("not an http:// or https:// URL".into())
-    }
+    web_url_without_login(text).map(|_| text.into())
+}
+
+fn web_url_without_login(text: &str) -> Result<Url, String> {
+    let without_login = |url: &Url| url.username().is_empty() && url.password().is_none();
+    web_url(text).filter(without_login).ok_or_else(|| "not an http:// or https:// URL".into())
 }
 
 fn origin(text: &str) -> Result<String, String> {
@@ -564,3 +568,6 @@ fn media_place(text: &str) -> Result<String, String> {
 fn sender(text: &str) -> Result<String, String> {
     check_from(text).map(|()| text.into())
 }
+
+#[cfg(test)]
+mod parsers;

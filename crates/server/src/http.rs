@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use guildhall_domain::clock::Timestamp;
 use guildhall_domain::db::Db;
 use percent_encoding::percent_decode_str;
+use reqwest::Url;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -144,10 +145,37 @@ fn lossy_params(parts: &Parts) -> Vec<String> {
     named.map(|(_, part)| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect()
 }
 
+/// The http or https address that `text` is, written as people write one: a browser also forgives white space, missing or
+/// repeated slashes, and hosts that nobody can have.
+pub(crate) fn web_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let has_authority = text
+        .get(url.scheme().len()..)
+        .and_then(|rest| rest.strip_prefix("://"))
+        .is_some_and(|rest| !rest.starts_with(['/', '\\']));
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    let has_host = match url.domain() {
+        Some(domain) => domain.strip_suffix('.').unwrap_or(domain).split('.').all(is_label),
+        None => url.has_host(),
+    };
+    let is_good = matches!(url.scheme(), "http" | "https")
+        && has_authority
+        && has_host
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    is_good.then_some(url)
+}
+
 /// The pairs of the query, in their order, decoded.
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
+    /// The query of an address, without its `?`. What is no UTF-8 becomes U+FFFD; nothing in it is wrong.
+    pub(crate) fn read(query: &str) -> Self {
+        Self(serde_urlencoded::from_str(query).unwrap_or_default())
+    }
+
     /// The value of the last pair of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -167,8 +195,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let query = parts.uri.query().unwrap_or_default();
-        Ok(Self(serde_urlencoded::from_str(query).unwrap_or_default()))
+        Ok(Self::read(parts.uri.query().unwrap_or_default()))
     }
 }
 
@@ -355,3 +382,6 @@ pub fn rfc3339(at: Timestamp, precision: Precision) -> String {
         Precision::Micros => instant.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
     }
 }
+
+#[cfg(test)]
+mod parsers;

@@ -373,6 +373,9 @@ fn refuse(status: StatusCode, error: &'static str) -> Response {
 }
 
 #[cfg(test)]
+mod parsers;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

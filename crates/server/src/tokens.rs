@@ -361,3 +361,6 @@ fn new_pair(random: &Random) -> Option<EcdsaKeyPair> {
 fn kid_of(pair: &EcdsaKeyPair) -> String {
     hex(&digest::digest(&digest::SHA256, pair.public_key().as_ref()).as_ref()[..8])
 }
+
+#[cfg(test)]
+mod parsers;

@@ -65,6 +65,22 @@ pub(super) const TABLES: &[Table] = &[
                  $4, $5)",
     },
     Table {
+        name: "member_counts",
+        before: &[NUMBER, NUMBER],
+        count: "SELECT COUNT(organization_id) FROM member_counts",
+        read: "SELECT organization_id, stripe, members FROM member_counts WHERE (organization_id, stripe) > ($1, \
+               $2) ORDER BY organization_id, stripe LIMIT $3",
+        insert: "INSERT INTO member_counts (organization_id, stripe, members) VALUES ($1, $2, $3)",
+    },
+    Table {
+        name: "listed_counts",
+        before: &[TEXT, NUMBER],
+        count: "SELECT COUNT(*) FROM listed_counts",
+        read: "SELECT visibility, stripe, organizations FROM listed_counts WHERE (visibility, stripe) > ($1, $2) \
+               ORDER BY visibility, stripe LIMIT $3",
+        insert: "INSERT INTO listed_counts (visibility, stripe, organizations) VALUES ($1, $2, $3)",
+    },
+    Table {
         name: "sessions",
         before: &[TEXT],
         count: "SELECT COUNT(*) FROM sessions",

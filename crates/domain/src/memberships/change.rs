@@ -1,5 +1,6 @@
 //! Changing who belongs, and as what.
 
+use super::counts;
 use super::list::{Member, member};
 use super::{
     About, Actor, At, Conflict, Db, Denied, Error, Found, Joining, Missing, OrganizationKey, Permission,
@@ -107,6 +108,12 @@ pub(crate) fn insert_or_activate(
     user: UserId,
     role: Role,
 ) -> Result<()> {
+    begin(tx, organization, user, role)?;
+    counts::change(tx, organization, user, true)
+}
+
+/// The same of the one with whom a new organization begins: they are counted already.
+pub(crate) fn begin(tx: &WriteTx<'_>, organization: OrganizationId, user: UserId, role: Role) -> Result<()> {
     let changed = tx.run(
         "INSERT INTO memberships (organization_id, user_id, role, state, joined_at) VALUES ($1, $2, $3, 'active', $4)
          ON CONFLICT (organization_id, user_id) DO UPDATE SET role = $3, state = 'active', joined_at = $4
@@ -178,6 +185,7 @@ pub fn change_roles(db: &Db, actor: &Actor, at: &At, users: &[UserId], grant: Gr
                      WHERE organization_id = $1 AND user_id = $2",
                     &[found.id.into(), user.into(), tx.now.into()],
                 )?;
+                counts::change(tx, found.id, user, true)?;
                 activity::record(tx, actor, "membership.approve", &About::member(found.id, user))?;
             }
             if before.is_in_charge() != (grant == Grant::InCharge) {
@@ -251,7 +259,7 @@ pub fn remove(db: &Db, actor: &Actor, at: &At, removal: &Removal) -> Result<(Use
             return Err(Missing::Member.into());
         }
         require_may_touch(role, before)?;
-        delete(tx, actor, found.id, user.id)?;
+        delete(tx, actor, found.id, (user.id, state))?;
         if is_in_charge((before, state)) {
             keep_in_charge(tx, actor, found.id)?;
         }
@@ -279,18 +287,25 @@ pub fn remove_all(db: &Db, actor: &Actor, at: &At, users: &[UserId]) -> Result<(
                 continue;
             }
             require_may_touch(role, before)?;
-            delete(tx, actor, found.id, user)?;
+            delete(tx, actor, found.id, (user, state))?;
             took_charge_away |= is_in_charge((before, state));
         }
         if took_charge_away { keep_in_charge(tx, actor, found.id) } else { Ok(()) }
     })
 }
 
-fn delete(tx: &WriteTx<'_>, actor: &Actor, organization: OrganizationId, user: UserId) -> Result<()> {
+/// Ends the membership of one who stands so.
+fn delete(
+    tx: &WriteTx<'_>,
+    actor: &Actor,
+    organization: OrganizationId,
+    (user, state): (UserId, State),
+) -> Result<()> {
     tx.run(
         "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2",
         &[organization.into(), user.into()],
     )?;
+    counts::move_between(tx, (organization, user), state.counts(), false)?;
     end_invitations(tx, organization, user)?;
     activity::record(tx, actor, "membership.remove", &About::member(organization, user))
 }
@@ -328,7 +343,7 @@ fn leave_in(tx: &WriteTx<'_>, actor: &Actor, at: &At) -> Result<Found> {
     if state == State::Suspended {
         return Err(Denied::Suspended.into());
     }
-    delete(tx, actor, found.id, user)?;
+    delete(tx, actor, found.id, (user, state))?;
     if is_in_charge((role, state)) {
         keep_in_charge(tx, actor, found.id)?;
     }
@@ -384,6 +399,8 @@ pub fn put(
              ON CONFLICT (organization_id, user_id) DO UPDATE SET role = $3, state = $4",
             &[found.id.into(), user.id.into(), role.as_str().into(), state.as_str().into(), tx.now.into()],
         )?;
+        let counted = before.is_some_and(|(_, state)| state.counts());
+        counts::move_between(tx, (found.id, user.id), counted, state.counts())?;
         if state == State::Inactive {
             users::forget_seen(tx, user.id)?;
         }

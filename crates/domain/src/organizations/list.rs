@@ -1,19 +1,21 @@
 //! Lists of organizations.
 //!
-//! A list in its natural order is read piece by piece, by key, so that neither its first piece nor its memory grows with
-//! it. One that is sought, sorted otherwise or begun in the middle is first reduced to its ids, eight bytes each.
+//! A list in the order of the names, or backwards, is read piece by piece, by key, so that neither its first piece nor its
+//! memory grows with it. One that is sought, sorted otherwise or begun in the middle is first reduced to its ids, eight bytes
+//! each; only the caller's own are looked at where it can hold no others.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::{Organization, Row, Seen, organization_columns, read_seen};
+use super::{Organization, Row, Seen, counts, organization_columns, read_seen};
 use crate::authz::{Actor, Permission, Role, allows};
 use crate::clock::Timestamp;
 use crate::db::{Db, Tx, Value};
 use crate::error::Result;
 use crate::id::{OrganizationId, UserId};
-use crate::memberships::{Found, Sight, found_columns};
+use crate::memberships::{Found, Sight, Visibility, found_columns};
 use crate::page::{Part, Window};
-use crate::text::fold;
+use crate::text::{NAME_MAX, fold};
 
 /// One of the caller's own organizations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,10 +137,53 @@ pub struct Listing {
     pub words: Vec<String>,
     /// What the caller may do in each.
     pub holding: Vec<Permission>,
-    /// The order, the first key first. The name, without regard to case, where it is empty; ends in the id.
+    /// The order, the first key first. The name, without regard to case, where it is empty; ends in the id, which runs as the
+    /// first key does.
     pub order: Vec<Order>,
     /// To whom an organization exists here.
     pub sight: Sight,
+}
+
+impl Listing {
+    /// Which way the names run, where nothing but them decides what the list holds, and in what order.
+    fn natural(&self) -> Option<Direction> {
+        let direction = match self.order[..] {
+            [] | [Order::Name(false)] => Direction::Forwards,
+            [Order::Name(true)] => Direction::Backwards,
+            _ => return None,
+        };
+        // Archived ones alone are among the caller's own, which are few.
+        let is_all = self.words.is_empty() && self.holding.is_empty() && self.archived != Some(true);
+        is_all.then_some(direction)
+    }
+
+    /// Whether it holds nothing but organizations that the caller belongs to: but for the system nobody else holds a right or
+    /// sees archived ones.
+    fn is_of_own(&self, actor: &Actor) -> bool {
+        !actor.is_system() && (!self.holding.is_empty() || self.archived == Some(true))
+    }
+}
+
+/// Which way a list runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Forwards,
+    Backwards,
+}
+
+impl Direction {
+    /// Before the first organization.
+    fn start(self) -> (String, OrganizationId) {
+        match self {
+            Self::Forwards => (String::new(), OrganizationId(0)),
+            // The greatest character, and more of it than a name has.
+            Self::Backwards => ("\u{10ffff}".repeat(NAME_MAX + 1), OrganizationId(i64::MAX)),
+        }
+    }
+
+    fn of(self, ordering: Ordering) -> Ordering {
+        if self == Self::Backwards { ordering.reverse() } else { ordering }
+    }
 }
 
 /// A key to sort by.
@@ -161,8 +206,8 @@ pub struct Page {
 /// What comes after a piece.
 #[derive(Clone, Debug)]
 enum Rest {
-    /// Whatever comes after this name and id.
-    AfterKey(String, OrganizationId),
+    /// Whatever comes after this name and id, in that direction.
+    AfterKey(Direction, String, OrganizationId),
     /// Exactly these, from that place on.
     Ids(Arc<[OrganizationId]>, usize),
     Nothing,
@@ -178,24 +223,16 @@ pub fn list(
     window: Option<(usize, usize)>,
     piece: usize,
 ) -> Result<(Page, Option<usize>)> {
-    let is_plain = listing.words.is_empty() && listing.holding.is_empty() && listing.order.is_empty();
-    if is_plain && window.is_none() {
-        let start = Page { seen: Vec::new(), rest: Rest::AfterKey(String::new(), OrganizationId(0)) };
-        return Ok((start.next(db, actor, listing, piece)?, None));
-    }
-    if let (true, Some((0, most)), Some(false) | None) = (is_plain, window, listing.archived) {
-        let count = db.read(|tx| count(tx, actor, listing))?;
-        let start = Page { seen: Vec::new(), rest: Rest::AfterKey(String::new(), OrganizationId(0)) };
-        if most <= piece {
-            let mut page = start.next(db, actor, listing, most)?;
-            // What is read and not shown (an archived one that is not wanted) leaves room for the next.
-            while page.seen.len() < most && !page.is_last() {
-                let Page { seen, rest } = page.next(db, actor, listing, most)?;
-                page.seen.extend(seen);
-                page.rest = rest;
+    if let Some(direction) = listing.natural() {
+        let (name, id) = direction.start();
+        let start = Page { seen: Vec::new(), rest: Rest::AfterKey(direction, name, id) };
+        match window {
+            None => return Ok((start.next(db, actor, listing, piece)?, None)),
+            Some((0, most)) if most <= piece => {
+                let count = db.read(|tx| count(tx, actor, listing))?;
+                return Ok((start.first(db, actor, listing, most)?, Some(count)));
             }
-            page.seen.truncate(most);
-            return Ok((Page { rest: Rest::Nothing, ..page }, Some(count)));
+            Some(_) => {}
         }
     }
     let ids = db.read(|tx| matching(tx, actor, listing))?;
@@ -229,17 +266,32 @@ impl Page {
                 let seen = db.read(|tx| by_ids(tx, actor, listing, &ids[*start..end]))?;
                 Ok(Self { seen, rest: Rest::Ids(Arc::clone(ids), end) })
             }
-            Rest::AfterKey(key, id) => {
+            Rest::AfterKey(direction, key, id) => {
                 let most = i64::try_from(piece).unwrap_or(i64::MAX);
-                let rows = db.read(|tx| after_key(tx, actor, listing, (key, *id), most))?;
+                let rows = db.read(|tx| after_key(tx, actor, *direction, (key, *id), most))?;
                 let rest = match rows.last() {
-                    Some((key, (_, last))) if rows.len() >= piece => Rest::AfterKey(key.clone(), last.id),
+                    Some((key, (_, last))) if rows.len() >= piece => {
+                        Rest::AfterKey(*direction, key.clone(), last.id)
+                    }
                     _ => Rest::Nothing,
                 };
                 let seen = rows.into_iter().filter_map(|(_, row)| visible(row, actor, listing)).collect();
                 Ok(Self { seen, rest })
             }
         }
+    }
+
+    /// The first `most` of what comes after this piece, and nothing behind them.
+    fn first(&self, db: &Db, actor: &Actor, listing: &Listing, most: usize) -> Result<Self> {
+        let mut page = self.next(db, actor, listing, most)?;
+        // What is read and not shown (an archived one that is not wanted) leaves room for the next.
+        while page.seen.len() < most && !page.is_last() {
+            let Page { seen, rest } = page.next(db, actor, listing, most)?;
+            page.seen.extend(seen);
+            page.rest = rest;
+        }
+        page.seen.truncate(most);
+        Ok(Self { rest: Rest::Nothing, ..page })
     }
 }
 
@@ -251,57 +303,78 @@ fn visible((found, organization): (Found, Organization), actor: &Actor, listing:
     })
 }
 
+/// Organizations of visibility `$5` behind name `$2` and id `$3`, in that order.
+macro_rules! of_visibility {
+    ($behind:literal, $order:literal) => {
+        concat!(
+            "SELECT o.name_key, ",
+            organization_columns!(),
+            " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1
+             WHERE o.visibility = $5 AND o.archived_at IS NULL AND ",
+            $behind,
+            " ORDER BY ",
+            $order,
+            " LIMIT $4"
+        )
+    };
+}
+
+/// The same of those that are shown to nobody but their members.
+macro_rules! of_others {
+    ($behind:literal, $order:literal) => {
+        concat!(
+            "SELECT o.name_key, ",
+            organization_columns!(),
+            " FROM memberships m JOIN organizations o ON o.id = m.organization_id
+             WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')
+               AND (o.visibility = 'private' OR o.archived_at IS NOT NULL) AND ",
+            $behind,
+            " ORDER BY ",
+            $order,
+            " LIMIT $4"
+        )
+    };
+}
+
 /// Organizations in the order of their names: the public ones, for somebody signed in the internal ones, and of the rest
 /// those that the caller belongs to. Three lists that are each in order, made one: none is longer than the piece.
 fn after_key(
     tx: &Tx<'_>,
     actor: &Actor,
-    listing: &Listing,
+    direction: Direction,
     (key, id): (&str, OrganizationId),
     most: i64,
 ) -> Result<Vec<(String, (Found, Organization))>> {
-    const BY_VISIBILITY: &str = concat!(
-        "SELECT o.name_key, ",
-        organization_columns!(),
-        " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1
-         WHERE o.visibility = $5 AND o.archived_at IS NULL AND (o.name_key, o.id) > ($2, $3)
-         ORDER BY o.name_key, o.id LIMIT $4"
-    );
-    const OTHERS: &str = concat!(
-        "SELECT o.name_key, ",
-        organization_columns!(),
-        " FROM memberships m JOIN organizations o ON o.id = m.organization_id
-         WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')
-           AND (o.visibility = 'private' OR o.archived_at IS NOT NULL) AND (o.name_key, o.id) > ($2, $3)
-         ORDER BY o.name_key, o.id LIMIT $4"
-    );
+    let (by_visibility, others) = match direction {
+        Direction::Forwards => (
+            of_visibility!("(o.name_key, o.id) > ($2, $3)", "o.name_key, o.id"),
+            of_others!("(o.name_key, o.id) > ($2, $3)", "o.name_key, o.id"),
+        ),
+        Direction::Backwards => (
+            of_visibility!("(o.name_key, o.id) < ($2, $3)", "o.name_key DESC, o.id DESC"),
+            of_others!("(o.name_key, o.id) < ($2, $3)", "o.name_key DESC, o.id DESC"),
+        ),
+    };
     let read = |row: &Row<'_>| Ok((row.text()?, read_seen(row)?));
     let user = actor.user_id().unwrap_or(UserId(0));
     let values: [Value<'_>; 4] = [user.into(), key.into(), id.into(), most.into()];
     let of = |visibility: &'static str| {
         let values = [values[0], values[1], values[2], values[3], visibility.into()];
-        tx.rows(BY_VISIBILITY, &values, read)
+        tx.rows(by_visibility, &values, read)
     };
-    let mut rows = Vec::new();
-    if listing.archived != Some(true) {
-        rows.extend(of("public")?);
-        if actor.user_id().is_some() {
-            rows.extend(of("internal")?);
-        }
-    }
+    let mut rows = of("public")?;
     if actor.user_id().is_some() {
-        rows.extend(tx.rows(OTHERS, &values, read)?);
+        rows.extend(of("internal")?);
+        rows.extend(tx.rows(others, &values, read)?);
     }
-    rows.sort_by(|(a, (_, one)), (b, (_, other))| a.cmp(b).then(one.id.cmp(&other.id)));
+    rows.sort_by(|(a, (_, one)), (b, (_, other))| direction.of(a.cmp(b).then(one.id.cmp(&other.id))));
     rows.truncate(usize::try_from(most).unwrap_or(usize::MAX));
     Ok(rows)
 }
 
 /// How many organizations a list in its natural order holds, archived ones among the caller's own aside where they are
-/// not wanted: counted in an index, and the caller's own one by one.
+/// not wanted: those that others see too are counted already, the rest of the caller's own one by one.
 fn count(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<usize> {
-    const BY_VISIBILITY: &str =
-        "SELECT COUNT(*) FROM organizations o WHERE o.visibility = $1 AND o.archived_at IS NULL";
     const OTHERS: &str = concat!(
         "SELECT ",
         found_columns!(),
@@ -309,11 +382,10 @@ fn count(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<usize> {
          WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')
            AND (o.visibility = 'private' OR o.archived_at IS NOT NULL)"
     );
-    let of = |visibility: &'static str| tx.row(BY_VISIBILITY, &[visibility.into()], |row| row.int());
-    let mut count = of("public")?.unwrap_or(0);
+    let mut count = counts::listed(tx, Visibility::Public)?;
     let mut others = Vec::new();
     if let Some(user) = actor.user_id() {
-        count += of("internal")?.unwrap_or(0);
+        count += counts::listed(tx, Visibility::Internal)?;
         others = tx.rows(OTHERS, &[user.into()], Found::read)?;
     }
     let wanted = |found: &&Found| listing.archived.is_none() || found.archived_at.is_none();
@@ -353,10 +425,18 @@ fn matching(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<Vec<Organiz
          WHERE o.visibility = 'public' OR ($1 <> 0 AND (o.visibility = 'internal' OR m.role IS NOT NULL))
          ORDER BY o.name_key, o.id"
     );
+    const OWN: &str = concat!(
+        "SELECT ",
+        found_columns!(),
+        ", o.name_key, o.description
+         FROM memberships m JOIN organizations o ON o.id = m.organization_id
+         WHERE m.user_id = $1 AND m.state IN ('active', 'inactive') ORDER BY o.name_key, o.id"
+    );
+    let sql = if listing.is_of_own(actor) { OWN } else { ALL };
     let user = actor.user_id().unwrap_or(UserId(0));
     // The description is kept only where it decides the order.
     let sorts_by_description = listing.order.iter().any(|order| matches!(order, Order::Description(_)));
-    let candidates = tx.rows(ALL, &[user.into()], |row| {
+    let candidates = tx.rows(sql, &[user.into()], |row| {
         let found = Found::read(row)?;
         let (name_key, description) = (row.text()?, row.opt_text()?.unwrap_or_default());
         let archived = found.archived_at.is_some();
@@ -384,14 +464,18 @@ fn matching(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<Vec<Organiz
     Ok(candidates.into_iter().map(|candidate| candidate.id).collect())
 }
 
-fn compare(order: &[Order], a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
-    let mut result = std::cmp::Ordering::Equal;
+fn compare(order: &[Order], a: &Candidate, b: &Candidate) -> Ordering {
+    let mut result = Ordering::Equal;
+    let direction = |key: &Order| match key {
+        Order::Name(true) | Order::Description(true) => Direction::Backwards,
+        Order::Name(false) | Order::Description(false) => Direction::Forwards,
+    };
     for key in order {
-        let (ordering, backwards) = match key {
-            Order::Name(backwards) => (a.name_key.cmp(&b.name_key), *backwards),
-            Order::Description(backwards) => (a.description.cmp(&b.description), *backwards),
+        let ordering = match key {
+            Order::Name(_) => a.name_key.cmp(&b.name_key),
+            Order::Description(_) => a.description.cmp(&b.description),
         };
-        result = result.then(if backwards { ordering.reverse() } else { ordering });
+        result = result.then(direction(key).of(ordering));
     }
-    result.then(a.id.cmp(&b.id))
+    result.then(order.first().map_or(Direction::Forwards, direction).of(a.id.cmp(&b.id)))
 }

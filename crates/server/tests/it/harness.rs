@@ -231,15 +231,20 @@ impl House {
 
     /// A token of the account that may only read.
     pub(crate) async fn read_token(&self, login: &str) -> String {
-        let entry = app::Entry {
-            login: login.into(),
-            password: PASSWORD.into(),
-            address: String::new(),
-            wanted: credentials::Wanted::Token { scope: Scope::Read, for_first_organization: false },
-            invitation: None,
-        };
-        match self.app.sign_in(entry).await.unwrap() {
-            SignedIn::Done(session) => self.app.token(&session).await.unwrap().0,
+        let wanted = credentials::Wanted::Token { scope: Scope::Read, for_first_organization: false };
+        self.app.token(&self.signed_in(login, wanted).await).await.unwrap().0
+    }
+
+    /// A new session's key of 40 hex digits.
+    pub(crate) async fn session_key(&self, login: &str) -> String {
+        self.signed_in(login, credentials::Wanted::Key).await.key.unwrap()
+    }
+
+    async fn signed_in(&self, login: &str, wanted: credentials::Wanted) -> credentials::Session {
+        let address = String::new();
+        let (login, password) = (login.into(), PASSWORD.into());
+        match self.app.sign_in(app::Entry { login, password, address, wanted, invitation: None }).await {
+            Ok(SignedIn::Done(session)) => *session,
             other => panic!("{other:?}"),
         }
     }

@@ -27,6 +27,7 @@ mod model;
 mod nodes;
 mod on_postgres;
 mod pages;
+mod parsers;
 mod place;
 mod pm415;
 mod process;

@@ -333,7 +333,7 @@ fn token(dice: &Dice, model: &Model) -> String {
 }
 
 fn to_look(dice: &Dice, model: &Model) -> Step {
-    let listed = [Listed::Members, Listed::WithPending, Listed::Owners, Listed::Active, Listed::Inactive];
+    let listed = [Listed::Members, Listed::WithPending, Listed::Owners, Listed::Shown];
     match dice.below(8) {
         0 => Step::LookAt(token(dice, model)),
         1 => Step::Switch,

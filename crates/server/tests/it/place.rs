@@ -24,6 +24,16 @@ pub(crate) fn times(quick: usize, long: usize) -> usize {
     if std::env::var_os("GUILDHALL_LONG").is_some() { long } else { quick }
 }
 
+/// Tells whoever proves things by these tests how much was tried.
+pub(crate) fn counted(number: usize, what: &str) {
+    println!("COUNTED: {number} {what}");
+}
+
+/// Tells them what a check has found where what it guards was taken away.
+pub(crate) fn controlled(found: &str) {
+    println!("CONTROL: {found}");
+}
+
 /// How many threads make what a test begins with: on SQLite they share commits; on PostgreSQL they would be in each
 /// other's way, and what is done again draws its numbers again.
 pub(crate) fn hands() -> usize {

@@ -17,7 +17,7 @@ use guildhall_domain::users::{NewUser, Profile, UserKey};
 use guildhall_domain::{Error, Result, check};
 
 use crate::harness::{House, Plan};
-use crate::place::insist;
+use crate::place::{controlled, counted, insist, times};
 
 fn house() -> House {
     House::with(Plan { in_memory: true, ..Plan::default() })
@@ -54,6 +54,74 @@ pub(crate) fn expect_one<T: std::fmt::Debug, E: std::fmt::Debug>(answers: &[Resu
         answers.iter().filter_map(|answer| answer.as_ref().err()).map(|error| format!("{error:?}")).collect();
     assert_eq!(refusals.len(), answers.len() - 1, "{answers:?}");
     assert!(refusals.iter().all(|error| error == refusal), "{refusals:?}");
+}
+
+/// What never may be, as queries over the tables that find it.
+const NEVER: [(&str, &str); 5] = [
+    (
+        "an organization without anybody in charge",
+        "SELECT id FROM organizations o WHERE NOT EXISTS (
+             SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+             WHERE m.organization_id = o.id AND m.role <> 'member' AND m.state IN ('active', 'inactive')
+               AND u.disabled_at IS NULL)",
+    ),
+    (
+        "a membership twice",
+        "SELECT organization_id, user_id FROM memberships GROUP BY organization_id, user_id HAVING COUNT(*) > 1",
+    ),
+    ("a slug twice", "SELECT slug FROM organizations GROUP BY slug HAVING COUNT(*) > 1"),
+    (
+        "a public name twice",
+        "SELECT name_key FROM organizations WHERE visibility = 'public' GROUP BY name_key HAVING COUNT(*) > 1",
+    ),
+    (
+        "an address twice",
+        "SELECT email_key FROM users WHERE email_key IS NOT NULL GROUP BY email_key HAVING COUNT(*) > 1",
+    ),
+];
+
+/// What is there that never may be.
+fn violations(house: &House) -> Vec<String> {
+    let mut stored = house.place.stored();
+    let found = NEVER
+        .iter()
+        .flat_map(|(what, query)| stored.rows(query).into_iter().map(move |row| format!("{what}: {row}")));
+    found.collect()
+}
+
+/// Nothing is there that never may be, by queries over the tables and by what `guildhall check` looks at.
+#[track_caller]
+pub(crate) fn expect_sound(house: &House) {
+    assert_eq!(violations(house), [""; 0]);
+    assert_eq!(check::findings(house.db(), &Actor::system()).unwrap(), [""; 0]);
+}
+
+/// What looks and then acts in two transactions breaks the rule, and the queries find that.
+#[test]
+fn who_looks_and_then_acts_leaves_nobody_in_charge() {
+    let house = house();
+    let people = ["ana", "ben"].map(|name| house.user(name).id.0);
+    let number = house.organization("Guild", "ana").id.0;
+    let in_charge = format!("FROM memberships WHERE organization_id = {number} AND role = 'owner'");
+    for round in 1..=2_000 {
+        ["ana", "ben"].iter().for_each(|name| house.member("guild", name, Role::Owner, State::Active));
+        together(2, |own| {
+            let mut stored = house.place.stored();
+            let others = stored.rows(&format!("SELECT user_id {in_charge} AND user_id <> {}", people[own]));
+            if !others.is_empty() {
+                stored.rows(&format!("DELETE {in_charge} AND user_id = {}", people[own]));
+            }
+            Ok(())
+        });
+        if let [found] = &violations(&house)[..] {
+            assert!(found.starts_with(NEVER[0].0), "{found}");
+            let rounds = if round == 1 { "round".to_owned() } else { format!("{round} rounds") };
+            return controlled(&format!(
+                "of two who look whether another stays and then leave, in two transactions, none stays after {rounds}"
+            ));
+        }
+    }
+    panic!("nothing was found");
 }
 
 /// What somebody does to the one beside them, or to themself.
@@ -112,7 +180,7 @@ fn of_two_in_charge_one_stays_whatever_both_do_at_once() {
         ([Leave, Remove], &["Missing(Organization)", "Missing(Member)"]),
         ([Remove, Demote], &["Missing(Organization)", "Denied(Role)"]),
     ];
-    for round in 0..1_000 {
+    for round in 0..times(1_000, 10_000) {
         let (moves, refusals) = pairs[round % pairs.len()];
         for name in people {
             house.member("guild", name, Role::Owner, State::Active);
@@ -132,6 +200,8 @@ fn of_two_in_charge_one_stays_whatever_both_do_at_once() {
         let owners = memberships::list(house.db(), &Actor::system(), &at("guild"), owners).unwrap();
         assert_eq!(owners.len(), 1, "{moves:?}: {answers:?}");
     }
+    expect_sound(&house);
+    counted(times(1_000, 10_000), "rounds of two in charge who leave, demote or remove");
 }
 
 #[test]
@@ -146,7 +216,8 @@ fn when_the_owners_leave_at_once_the_longest_serving_admin_succeeds() {
     for name in ["dan", "eva"] {
         house.user(name);
     }
-    for _ in 0..100 {
+    let rounds = times(100, 1_000);
+    for _ in 0..rounds {
         for name in owners {
             house.member("guild", name, Role::Owner, State::Active);
         }
@@ -161,7 +232,8 @@ fn when_the_owners_leave_at_once_the_longest_serving_admin_succeeds() {
         };
         assert_eq!([role("dan"), role("eva")], [Role::Owner, Role::Admin]);
     }
-    assert_eq!(check::findings(house.db(), &Actor::system()).unwrap(), [""; 0]);
+    expect_sound(&house);
+    counted(rounds, "rounds of owners who leave together");
 }
 
 pub(crate) fn newcomer(name: &str) -> NewUser {
@@ -178,7 +250,8 @@ pub(crate) fn newcomer(name: &str) -> NewUser {
 fn a_mailed_token_is_good_once() {
     let house = house();
     let secrets = &house.app.secrets;
-    for round in 0..20 {
+    let rounds = times(20, 500);
+    for round in 0..rounds {
         let name = format!("new{round}");
         let to = format!("{name}@example.com");
         onboarding::register(house.db(), newcomer(&name), With::Nothing, secrets).unwrap();
@@ -190,6 +263,7 @@ fn a_mailed_token_is_good_once() {
         let answers = together(30, |n| credentials::reset_password(house.db(), &token, format!("hash {n}")));
         expect_one(&answers, "Missing(Token)");
     }
+    counted(2 * rounds, "mailed tokens shown thirty times together");
 }
 
 #[test]
@@ -198,7 +272,8 @@ fn an_invitation_is_accepted_once() {
     house.user("ana");
     house.user("ben");
     let (ana, ben) = (house.acting("ana"), house.acting("ben"));
-    for round in 0..20 {
+    let rounds = times(20, 500);
+    for round in 0..rounds {
         let organization = house.organization(&format!("Guild {round}"), "ana");
         let new = NewInvitations {
             emails: vec![Email::parse("ben@example.com").unwrap()],
@@ -212,6 +287,8 @@ fn an_invitation_is_accepted_once() {
         let answers = together(30, |_| invitations::accept(house.db(), &ben, token));
         expect_one(&answers, "Conflict(AlreadyMember)");
     }
+    expect_sound(&house);
+    counted(rounds, "invitations accepted thirty times together");
 }
 
 #[test]
@@ -228,7 +305,8 @@ fn what_is_unique_stays_so() {
         };
         organizations::create(house.db(), &ana, new, Terms::default())
     };
-    for round in 0..10 {
+    let rounds = times(10, 250);
+    for round in 0..rounds {
         let name = format!("Public {round}");
         expect_one(&together(16, |_| create(&name, Visibility::Public)), "Conflict(NameTaken)");
         let slug = format!("public-{round}");
@@ -252,7 +330,8 @@ fn what_is_unique_stays_so() {
     numbers.sort_unstable();
     numbers.dedup();
     assert_eq!(numbers.len(), 40, "{made:?}");
-    assert_eq!(check::findings(house.db(), &Actor::system()).unwrap(), [""; 0]);
+    expect_sound(&house);
+    counted(4 * rounds, "names, addresses and memberships given to sixteen together");
 }
 
 /// Sixteen threads do `work` until it was refused after `end` had answered; none that began later may succeed.

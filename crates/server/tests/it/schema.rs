@@ -72,7 +72,8 @@ fn loose_references(connection: &Connection) -> Vec<String> {
 }
 
 /// Numbers that are neither ids nor instants nor flags.
-const QUANTITIES: [&str; 5] = ["value", "plan_attendees", "failures", "taken", "attempts"];
+const QUANTITIES: [&str; 8] =
+    ["value", "plan_attendees", "failures", "taken", "attempts", "stripe", "members", "organizations"];
 /// Texts of which only some mean something.
 const CHOICES: [&str; 8] = ["visibility", "joining", "role", "state", "kind", "scope", "purpose", "part"];
 
@@ -211,6 +212,11 @@ fn statements_find_their_rows_by_an_index() {
         ("crates/domain/src/check.rs", "`guildhall check` looks at everything"),
         ("crates/domain/src/copy.rs", "`guildhall copy` too"),
         ("crates/domain/src/copy/tables.rs", "`guildhall copy` too"),
+        (
+            "UPDATE invitations SET expires_at = $1 WHERE accepted_at IS NULL",
+            "a renewal of the keys ends every link",
+        ),
+        ("DELETE FROM outbox WHERE nonce IS NOT NULL", "the queue of letters is short"),
         ("SELECT COUNT(*) FROM outbox", "the queue of letters is short, and only the metrics ask"),
         (
             "FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1 WHERE o.visibility = 'public' OR",
@@ -219,6 +225,10 @@ fn statements_find_their_rows_by_an_index() {
         (
             "AND (o.visibility = 'private' OR o.archived_at IS NOT NULL)",
             "the caller's own: as many as they belong to, in the order of other tables' names",
+        ),
+        (
+            "WHERE m.user_id = $1 AND m.state IN ('active', 'inactive') ORDER BY o.name_key, o.id",
+            "the caller's own again, where a list holds no others",
         ),
         (
             "ORDER BY CASE m.role WHEN 'owner'",

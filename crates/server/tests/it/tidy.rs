@@ -240,6 +240,10 @@ fn what_is_in_an_organization_is_reached_through_it() {
                 "UPDATE invitations SET accepted_at = $2 WHERE token_hash = $1",
                 "the token's hash is what names it",
             ),
+            (
+                "UPDATE invitations SET expires_at = $1 WHERE accepted_at IS NULL",
+                "a renewal of the keys ends all",
+            ),
             ("SELECT COALESCE(MAX(id), 0) FROM invitations", "the check of the counters looks at all"),
             ("SELECT COALESCE(MAX(id), 0) FROM events", "the check of the counters looks at all"),
         ],
@@ -289,6 +293,7 @@ fn only_the_operator_and_the_programs_own_work_act_as_the_system() {
         ("crates/server/src/keyring.rs:", "the server's own keys"),
         ("crates/server/src/tokens.rs:", "the server's own keys"),
         ("crates/domain/src/organizations.rs:", "answers what the caller has just changed or made"),
+        ("crates/domain/src/db/parsers.rs:", "a test in a file of its own"),
     ];
     expect_only(&found, &allowed);
     expect_finding(acts_as_the_system, "x.rs", "memberships::put(&db, &Actor::system(), key)");

@@ -97,9 +97,15 @@ impl Target {
             None => authority,
         };
         for host in hosts.split(',').filter(|host| !host.is_empty()) {
-            let (name, port) = split_port(host);
+            let (name, port) = split_port(host)?;
             parts.hosts.push(decoded(name)?);
             parts.ports.push(port.into());
+        }
+        if path.contains('@') {
+            // Otherwise half a password would be taken for the database, whose name is shown.
+            return Err(
+                "an @ behind the hosts: in user, password and database / is written %2F and @ %40".into()
+            );
         }
         parts.database = filled(path)?;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -124,7 +130,8 @@ impl Parts {
             "target_session_attrs" => {
                 return Err("target_session_attrs: only a server that takes writes is used".into());
             }
-            _ => return Err(format!("the parameter {key:?} is not known")),
+            // Not shown: it may be what stands behind a ? in a password.
+            _ => return Err("one of the parameters is not known".into()),
         }
         Ok(())
     }
@@ -145,12 +152,20 @@ impl Parts {
             // Anybody can have a certificate of an authority that the system trusts.
             return Err("sslmode=verify-ca needs sslrootcert=FILE; verify-full does without".into());
         }
-        let user = self.user.ok_or("names no user: expected postgres://USER@HOST/NAME")?;
+        let user = self.user.filter(|user| !user.is_empty());
+        let user = user.ok_or("names no user: expected postgres://USER@HOST/NAME")?;
         let hosts = if self.hosts.is_empty() { vec!["localhost".into()] } else { self.hosts };
+        if hosts.iter().any(|host| host.is_empty() || host.contains(['[', ']'])) {
+            return Err("a host is neither a name nor an address".into());
+        }
+        if self.ports.len() > 1 && self.ports.len() != hosts.len() {
+            return Err("there are not as many ports as hosts".into());
+        }
         let port_of = |place: usize| {
             let port = if self.ports.len() == 1 { self.ports.first() } else { self.ports.get(place) };
             match port.map_or("", String::as_str) {
                 "" => Ok(5432),
+                signed if signed.starts_with('+') => Err("a port is not a number"),
                 port => port.parse::<u16>().ok().filter(|port| *port > 0).ok_or("a port is not a number"),
             }
         };
@@ -163,7 +178,7 @@ impl Parts {
         });
         Ok(Target {
             hosts: hosts.collect::<Result<_, &str>>()?,
-            database: self.database.unwrap_or_else(|| user.clone()),
+            database: self.database.filter(|name| !name.is_empty()).unwrap_or_else(|| user.clone()),
             user,
             password: self.password,
             ssl_mode,
@@ -173,11 +188,14 @@ impl Parts {
 }
 
 /// Name and port of `host:port`, where an IPv6 address stands in brackets.
-fn split_port(host: &str) -> (&str, &str) {
+fn split_port(host: &str) -> Result<(&str, &str), &'static str> {
     if let Some((name, rest)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
-        return (name, rest.strip_prefix(':').unwrap_or_default());
+        let port = if rest.is_empty() { Some(rest) } else { rest.strip_prefix(':') };
+        return port.map(|port| (name, port)).ok_or("what stands behind a ] is no port");
     }
-    host.rsplit_once(':').unwrap_or((host, ""))
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
+    // Of an address without brackets nobody can tell where it ends.
+    if name.contains(':') { Err("an IPv6 address stands in brackets") } else { Ok((name, port)) }
 }
 
 fn filled(text: &str) -> Result<Option<String>, String> {
@@ -196,11 +214,16 @@ fn decoded(text: &str) -> Result<String, String> {
             continue;
         }
         let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()).ok_or_else(wrong)?;
+        // A sign would be a number's, too.
+        let digits = Some(digits).filter(|digits| !digits.starts_with('+')).ok_or_else(wrong)?;
         bytes.push(u8::from_str_radix(digits, 16).map_err(|_| wrong())?);
         rest = &after[2..];
     }
     String::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).ok_or_else(wrong)
 }
+
+#[cfg(test)]
+mod parsers;
 
 #[cfg(test)]
 mod tests {
@@ -241,6 +264,16 @@ mod tests {
             "postgres://a:secret%ff@h/d",
             "postgres://a:secret%00@h/d",
             "postgres://a:secret@h/d?sslmode",
+            "postgres://a:secret@h:+5/d",
+            "postgres://:secret@h/d?user=",
+            "postgres://a:secret%+4@h/d",
+            "postgres://a:?secret=@h/d",
+            "postgres://a:@secret/@h/d",
+            "postgres://a:secret@::1/d",
+            "postgres://a:secret@[::1/d",
+            "postgres://a:secret@[::1]6000/d",
+            "postgres://a:secret@x,y,z/d?port=1,2",
+            "postgres://a:secret@/d?host=",
         ] {
             let why = Target::parse(wrong).unwrap_err();
             assert!(!why.contains("secret"), "{why}");

@@ -14,7 +14,7 @@ use guildhall_domain::organizations::Patch;
 use guildhall_domain::text::{DESCRIPTION_MAX, Email, Name, is_free_text};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::people::Lists;
+use super::people::{Lists, Piece};
 use super::{ADDRESSES_MAX, Bit, Error, SIGHT, at, checked, form, made, message, username};
 use crate::app::App;
 use crate::auth::SignedIn;
@@ -64,8 +64,10 @@ pub(super) async fn fetch(
         let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
         let piece = events::Piece { part, after: after.unwrap_or(Place::START), most };
         match events::people(db, &actor, id, SIGHT, piece) {
-            Ok(people) => Ok(people.iter().map(|(user, place)| (username(user), *place)).collect()),
-            Err(guildhall_domain::Error::Denied(Denied::Role)) => Ok(Vec::new()),
+            Ok(people) => {
+                Ok(Piece::of(&people, |(_, place)| *place, |(user, _)| user.as_ref().map(username)))
+            }
+            Err(guildhall_domain::Error::Denied(Denied::Role)) => Ok(Piece::none()),
             Err(error) => Err(error),
         }
     };
@@ -258,7 +260,8 @@ fn read_date(text: &str) -> Option<Timestamp> {
     };
     let (local, offset) = text.split_at_checked("2020-02-10T22:27:00".len())?;
     let is_offset = ["Z", "+0000", "+00:00"].into_iter().any(|shape| digits(offset, shape));
-    if !digits(local, "0000-00-00T00:00:00") || !is_offset {
+    // A leap second would be taken for the one before it, and answered as that.
+    if !digits(local, "0000-00-00T00:00:00") || local.ends_with("60") || !is_offset {
         return None;
     }
     let instant: jiff::Timestamp = text.parse().ok()?;
@@ -271,6 +274,9 @@ fn date(at: Timestamp) -> String {
     let instant = jiff::Timestamp::from_microsecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     instant.strftime("%Y-%m-%dT%H:%M:%S+0000").to_string()
 }
+
+#[cfg(test)]
+mod parsers;
 
 #[cfg(test)]
 mod tests {
@@ -303,6 +309,7 @@ mod tests {
             "2020-02-30T22:27:00+0000",
             "2020-13-10T22:27:00+0000",
             "2020-02-10T25:27:00+0000",
+            "2016-12-31T23:59:60+0000",
             "0001-01-01T00:00:00+0100",
             "9999-12-31T23:59:59-1200",
             "+2020-02-10T22:27:00+0000",

@@ -8,16 +8,16 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::Response;
-use guildhall_domain::authz::{Actor, Permission};
+use guildhall_domain::authz::{Actor, Permission, State as Standing};
 use guildhall_domain::db::Db;
 use guildhall_domain::error::Denied;
-use guildhall_domain::memberships::{self, At, Cursor, Joining, Listed, Piece, Visibility};
+use guildhall_domain::memberships::{self, At, Cursor, Joining, Listed, Member, Visibility};
 use guildhall_domain::organizations::{self, Changes, NewOrganization, Patch, Terms};
 use guildhall_domain::text::Name;
 use multer::Multipart;
 use serde::Serialize;
 
-use super::people::Lists;
+use super::people::{Lists, Piece};
 use super::{Bit, Error, at, made, message, username};
 use crate::app::App;
 use crate::auth::SignedIn;
@@ -37,9 +37,12 @@ struct Profile {
     background_image: String,
 }
 
-/// The lists that an answer ends with, in the document's order.
-const LISTS: &[(&str, Listed)] =
-    &[("owners", Listed::Owners), ("active_users", Listed::Active), ("inactive_users", Listed::Inactive)];
+/// The lists that an answer ends with, in the document's order: of whom, and in what state where one is asked for.
+const LISTS: &[(&str, (Listed, Option<Standing>))] = &[
+    ("owners", (Listed::Owners, None)),
+    ("active_users", (Listed::Shown, Some(Standing::Active))),
+    ("inactive_users", (Listed::Shown, Some(Standing::Inactive))),
+];
 
 pub(super) async fn fetch(
     State(app): State<App>,
@@ -55,7 +58,7 @@ pub(super) async fn fetch(
         background_image: url(organization.background_image.as_deref()),
         name: organization.name,
     };
-    let read = move |db: &Db, listed, after: Option<Cursor>| members(db, &actor, &at, (listed, after));
+    let read = move |db: &Db, wanted, after: Option<Cursor>| members(db, (&actor, &at), wanted, after);
     let pieces = app.read(move |db| Lists { keys: LISTS, read }.answer(db, &profile)).await?;
     Ok(pieces.respond(&app))
 }
@@ -63,15 +66,19 @@ pub(super) async fn fetch(
 /// A piece of a list of members; to one who may not know who they are the list is empty.
 fn members(
     db: &Db,
-    actor: &Actor,
-    at: &At,
-    (listed, after): (Listed, Option<Cursor>),
-) -> guildhall_domain::Result<Vec<(String, Cursor)>> {
+    (actor, at): (&Actor, &At),
+    (listed, state): (Listed, Option<Standing>),
+    after: Option<Cursor>,
+) -> guildhall_domain::Result<Piece<Cursor>> {
     let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
-    let piece = Piece { listed, after: after.unwrap_or(Cursor::START), most };
+    let piece = memberships::Piece { listed, after: after.unwrap_or(Cursor::START), most };
+    let name = |member: &Member| {
+        let is_wanted = state.is_none_or(|state| member.state == state);
+        is_wanted.then(|| username(&member.user))
+    };
     match memberships::list(db, actor, at, piece) {
-        Ok(members) => Ok(members.iter().map(|member| (username(&member.user), member.cursor())).collect()),
-        Err(guildhall_domain::Error::Denied(Denied::Role)) => Ok(Vec::new()),
+        Ok(members) => Ok(Piece::of(&members, Member::cursor, name)),
+        Err(guildhall_domain::Error::Denied(Denied::Role)) => Ok(Piece::none()),
         Err(error) => Err(error),
     }
 }
@@ -197,3 +204,6 @@ async fn keep_sent(
         None => Ok(Patch::Keep),
     }
 }
+
+#[cfg(test)]
+mod parsers;

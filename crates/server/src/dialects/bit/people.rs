@@ -11,13 +11,36 @@ struct Person {
     username: String,
 }
 
+/// A piece of a list, of [`PIECE`] people at the most, and maybe of nobody.
+pub(super) struct Piece<C> {
+    pub(super) usernames: Vec<String>,
+    /// Behind which place the list goes on; nothing where it ends.
+    pub(super) goes_on: Option<C>,
+}
+
+impl<C> Piece<C> {
+    /// Those of `people` that `username` gives a name, each with the place behind them; all who were found of [`PIECE`].
+    pub(super) fn of<T>(
+        people: &[T],
+        place: impl Fn(&T) -> C,
+        username: impl Fn(&T) -> Option<String>,
+    ) -> Self {
+        let goes_on = people.last().filter(|_| people.len() >= PIECE).map(place);
+        Self { usernames: people.iter().filter_map(username).collect(), goes_on }
+    }
+
+    /// Of an empty list.
+    pub(super) fn none() -> Self {
+        Self { usernames: Vec::new(), goes_on: None }
+    }
+}
+
 /// The lists that end an answer, one behind the other.
 #[derive(Clone)]
 pub(super) struct Lists<L: 'static, R> {
     /// Under which key stands which list.
     pub(super) keys: &'static [(&'static str, L)],
-    /// Reads a piece of a list, [`PIECE`] people at the most: their usernames, each with the place where the list goes on
-    /// behind them. It is given the place behind which the piece begins, nothing at the list's beginning.
+    /// Reads a piece of a list behind the given place, nothing at the list's beginning.
     pub(super) read: R,
 }
 
@@ -31,7 +54,7 @@ impl<L: Copy, R> Lists<L, R> {
         H: Serialize,
         L: Send + Sync,
         C: Copy + Send + 'static,
-        R: FnMut(&Db, L, Option<C>) -> Result<Vec<(String, C)>> + Clone + Send + 'static,
+        R: FnMut(&Db, L, Option<C>) -> Result<Piece<C>> + Clone + Send + 'static,
     {
         let mut first = serde_json::to_vec(head).map_err(|error| Error::Internal(error.to_string()))?;
         // The object goes on behind its last value.
@@ -63,7 +86,7 @@ struct Writer<L: 'static, R, C> {
 
 impl<L: Copy, R, C: Copy> Writer<L, R, C>
 where
-    R: FnMut(&Db, L, Option<C>) -> Result<Vec<(String, C)>>,
+    R: FnMut(&Db, L, Option<C>) -> Result<Piece<C>>,
 {
     fn open(&self, out: &mut Vec<u8>) {
         if let Some((key, _)) = self.lists.keys.get(self.place) {
@@ -75,8 +98,8 @@ where
     fn write(&mut self, db: &Db, out: &mut Vec<u8>) -> Result<bool> {
         let Some((_, list)) = self.lists.keys.get(self.place) else { return Ok(false) };
         let piece = (self.lists.read)(db, *list, self.after)?;
-        self.after = piece.last().map(|(_, place)| *place).filter(|_| piece.len() >= PIECE);
-        let people = piece.into_iter().map(|(username, _)| Person { username });
+        self.after = piece.goes_on;
+        let people = piece.usernames.into_iter().map(|username| Person { username });
         http::append(out, people, &mut self.is_first);
         if self.after.is_none() {
             out.push(b']');

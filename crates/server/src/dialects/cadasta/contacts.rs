@@ -99,3 +99,6 @@ fn is_blank(value: &Value) -> bool {
 fn no_type(value: &Value, types: &str) -> String {
     format!("{} is not of type {types}", repr(value))
 }
+
+#[cfg(test)]
+mod parsers;

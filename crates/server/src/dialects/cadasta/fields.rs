@@ -1,12 +1,11 @@
 //! Reading the fields of a body, and telling everything that is wrong with them at once.
 
 use guildhall_domain::text::{Email, NAME_MAX, Name, NameError};
-use reqwest::Url;
 use serde_json::{Map, Value, json};
 
 use super::python::type_name;
 use super::{Cadasta, Error};
-use crate::http::Payload;
+use crate::http::{Payload, web_url};
 
 /// Of a field that has to be there.
 pub(super) const REQUIRED: &str = "This field is required.";
@@ -143,18 +142,7 @@ pub(super) fn email(body: &Body, field: &str) -> Read<Option<Email>> {
 
 /// Whether a text is the http or https address of a page.
 pub(super) fn is_url(text: &str) -> bool {
-    let Ok(url) = Url::parse(text) else { return false };
-    // The parser forgives what a browser does: white space, missing or repeated slashes.
-    let has_authority = text
-        .get(url.scheme().len()..)
-        .and_then(|rest| rest.strip_prefix("://"))
-        .is_some_and(|rest| !rest.starts_with(['/', '\\']));
-    let labels = url.host_str().unwrap_or_default().trim_end_matches('.');
-    matches!(url.scheme(), "http" | "https")
-        && has_authority
-        && !labels.is_empty()
-        && labels.split('.').all(|label| !label.is_empty())
-        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+    web_url(text).is_some()
 }
 
 #[cfg(test)]
@@ -188,6 +176,8 @@ mod tests {
             "http://exa mple.com",
             "http://example.com/\n",
             "http://example.com:99999",
+            "http://example.com*",
+            "http://a(b).com",
         ] {
             assert!(!is_url(bad), "{bad}");
         }

@@ -177,3 +177,6 @@ fn whole_number(text: Option<&str>, least: usize, most: usize) -> Read<Option<us
         Err(told("A valid integer is required."))
     }
 }
+
+#[cfg(test)]
+mod parsers;

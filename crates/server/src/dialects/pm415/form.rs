@@ -201,3 +201,6 @@ pub(super) fn users(value: &Value) -> Result<Vec<UserId>, Complaint> {
     };
     users.map(|users| users.into_iter().collect()).ok_or_else(|| "must be an array".into())
 }
+
+#[cfg(test)]
+mod parsers;

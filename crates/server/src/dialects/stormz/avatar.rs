@@ -81,3 +81,6 @@ impl From<PictureError> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod parsers;

@@ -131,3 +131,6 @@ where
     };
     Ok(Pieces { first, next, end: "]", is_whole }.respond(app))
 }
+
+#[cfg(test)]
+mod parsers;

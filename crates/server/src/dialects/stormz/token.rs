@@ -194,3 +194,6 @@ impl IntoResponse for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod parsers;

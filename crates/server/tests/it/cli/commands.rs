@@ -236,9 +236,15 @@ fn check_finds_what_is_wrong() {
     let changes = Changes { image: Patch::Set(picture.clone()), ..Changes::default() };
     organizations::update(&db, &Actor::system(), &at, changes, Default::default()).unwrap();
     drop(db);
+    let connection = rusqlite::Connection::open(data.join("guildhall.db")).unwrap();
+    connection.execute("INSERT INTO member_counts SELECT id, 0, 1 FROM organizations", []).unwrap();
+    connection.execute("INSERT INTO listed_counts VALUES ('public', 0, 1)", []).unwrap();
+    drop(connection);
 
     let findings = [
         "organization tea: nobody is in charge (add an owner with `guildhall member add`)".to_owned(),
+        "organization tea: the sums of its members are not how many there are".to_owned(),
+        "the sums of public organizations are not how many there are".to_owned(),
         format!("organization tea: its picture {picture} is missing or damaged"),
     ];
     let done = on(data, &["check"]);

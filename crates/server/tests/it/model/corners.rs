@@ -277,8 +277,18 @@ fn lists_of_organizations_are_whole_in_pieces_of_any_size() {
         Listing { archived: None, words: vec![], holding: vec![], order: vec![], sight: Sight::ByVisibility };
     let ordered = Listing { order: vec![Order::Name(false)], ..plain.clone() };
     let held = Listing { holding: vec![Permission::Update], ..plain.clone() };
-    for (listing, piece) in
-        [&plain, &ordered, &held].into_iter().flat_map(|l| [1, 2, 3, 8, 9].map(|piece| (l, piece)))
+    let backwards = Listing { order: vec![Order::Name(true)], ..plain.clone() };
+    let held_backwards = Listing { order: vec![Order::Name(true)], ..held.clone() };
+    let reversed: Vec<_> = want.iter().rev().cloned().collect();
+    let lists = [
+        (&plain, &want),
+        (&ordered, &want),
+        (&held, &want),
+        (&backwards, &reversed),
+        (&held_backwards, &reversed),
+    ];
+    for ((listing, want), piece) in
+        lists.into_iter().flat_map(|list| [1, 2, 3, 8, 9].map(|piece| (list, piece)))
     {
         let (mut page, _) = organizations::list(house.db(), &ana, listing, None, piece).unwrap();
         let mut told = Vec::new();
@@ -290,7 +300,13 @@ fn lists_of_organizations_are_whole_in_pieces_of_any_size() {
             }
             page = page.next(house.db(), &ana, listing, piece).unwrap();
         }
-        assert_eq!(told, want, "{listing:?} in pieces of {piece}");
+        assert_eq!(told, *want, "{listing:?} in pieces of {piece}");
+    }
+    for (listing, want) in lists {
+        let (page, count) = organizations::list(house.db(), &ana, listing, Some((0, 3)), 8).unwrap();
+        let told: Vec<_> = page.seen.iter().map(|seen| seen.organization.id).collect();
+        let want: Vec<_> = want.iter().take(3).map(|(_, id)| *id).collect();
+        assert_eq!((told, count), (want, Some(8)), "{listing:?}");
     }
     let (page, count) = organizations::list(house.db(), &ana, &plain, Some((2, 3)), 2).unwrap();
     assert_eq!((page.seen.len(), count), (2, Some(8)));

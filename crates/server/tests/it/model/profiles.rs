@@ -278,7 +278,7 @@ impl Model {
     pub(crate) fn members(&self, who: Who, place: Place, listed: Listed) -> Told {
         let organization = match listed {
             Listed::Members | Listed::WithPending => self.require(who, place, Permission::ReadMembers)?.0,
-            Listed::Owners | Listed::Active | Listed::Inactive => {
+            Listed::Owners | Listed::Shown => {
                 let organization = self.visible(who, place)?.clone();
                 let is_member = who == Who::System
                     || who.user().and_then(|user| organization.members.get(&user)).is_some_and(counts);
@@ -292,12 +292,10 @@ impl Model {
         let state = |user: &UserId, member: &Member| {
             if member.state == State::Active && unseen(user) { State::Inactive } else { member.state }
         };
-        let is_in = |(user, member): &(&UserId, &Member)| match listed {
-            Listed::Members => counts(member),
+        let is_in = |(_, member): &(&UserId, &Member)| match listed {
+            Listed::Members | Listed::Shown => counts(member),
             Listed::WithPending => counts(member) || member.state == State::Pending,
             Listed::Owners => counts(member) && member.role == Role::Owner,
-            Listed::Active => state(user, member) == State::Active,
-            Listed::Inactive => state(user, member) == State::Inactive,
         };
         let mut list: Vec<_> = organization.members.iter().filter(is_in).collect();
         list.sort_by_key(|(user, member)| (member.joined, user.0));

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::three;
 use crate::harness::{Call, House, Plan, delete, get, patch, post};
-use crate::place::times;
+use crate::place::{controlled, counted, times};
 use crate::races::login;
 
 /// What ends.
@@ -53,8 +53,9 @@ impl End {
     }
 }
 
-#[tokio::test]
-async fn what_one_node_takes_away_no_other_gives() {
+/// Takes rights away at one node and asks another as soon as that is answered; tells what was accepted all the same. Where a
+/// node `remembers` what it has answered, it answers that once more.
+async fn late(tries: usize, remembers: bool) -> Vec<String> {
     let nodes = three(Plan { in_memory: true, ..Plan::default() });
     for name in ["ana", "ben"] {
         nodes[0].user(name);
@@ -63,7 +64,6 @@ async fn what_one_node_takes_away_no_other_gives() {
     let owner = nodes[0].token("ana");
     let random = Random::seeded(3);
     let below = |end: u8| usize::from(random.bytes::<1>()[0] % end);
-    let tries = times(500, 10_000);
     let mut late = Vec::new();
     for number in 0..tries {
         let end = ENDS[number % ENDS.len()];
@@ -75,7 +75,7 @@ async fn what_one_node_takes_away_no_other_gives() {
         let before = there.send(end.using(&credential)).await;
         assert_eq!(before.status, StatusCode::OK, "{end:?}: {}", before.text());
         end.end(here, &credential, &owner).await;
-        let after = there.send(end.using(&credential)).await.status;
+        let after = if remembers { before.status } else { there.send(end.using(&credential)).await.status };
         if after.is_success() {
             late.push(format!("{number}: {end:?}"));
         } else {
@@ -85,6 +85,23 @@ async fn what_one_node_takes_away_no_other_gives() {
             memberships::enable_user(here.db(), &Actor::system(), &login("ben")).unwrap();
         }
     }
-    println!("{tries} tries, {} late", late.len());
-    assert_eq!(late, [""; 0]);
+    late
+}
+
+#[tokio::test]
+async fn what_one_node_takes_away_no_other_gives() {
+    let tries = times(500, 10_000);
+    assert_eq!(late(tries, false).await, [""; 0]);
+    counted(tries, "rights taken away at one node and asked for at another at once");
+}
+
+#[tokio::test]
+async fn a_node_that_remembers_gives_what_was_taken_away() {
+    let tries = 2 * ENDS.len();
+    let late = late(tries, true).await;
+    assert_eq!(late.len(), tries);
+    controlled(&format!(
+        "of nodes that remember what they answered, {} of {tries} requests are accepted",
+        late.len()
+    ));
 }
