@@ -101,7 +101,8 @@ fn expect_well((acknowledged, wrong): (usize, Vec<String>)) {
 /// So much was acknowledged, and of that something has to be lost; answers how much.
 #[track_caller]
 fn expect_loss((acknowledged, wrong): (usize, Vec<String>)) -> String {
-    let lost = wrong.iter().filter(|line| line.starts_with("lost:")).count();
+    let lost =
+        wrong.iter().filter(|line| line.starts_with("lost:") || line.starts_with("no letter:")).count();
     assert!(lost > 0, "{wrong:?}");
     format!("{lost} of {acknowledged} acknowledged are lost")
 }
