@@ -144,7 +144,8 @@ pub fn rewrite(db: &Db, actor: &Actor, old: &Key, value: String) -> Result<()> {
     })
 }
 
-/// Removes every key, of either purpose: what was signed or mailed with one is good for nothing from now on.
+/// Removes every key, of either purpose: what was signed or mailed with one is good for nothing from now on. Invitations whose
+/// link was mailed are over, and a letter with a link that still waits is not sent: the link would be made with another key.
 ///
 /// # Errors
 /// For all but the system.
@@ -153,6 +154,10 @@ pub fn forget(db: &Db, actor: &Actor) -> Result<()> {
     let actor = actor.clone();
     db.write(move |tx| {
         tx.run("DELETE FROM keys", &[])?;
+        tx.run("DELETE FROM mailed_tokens", &[])?;
+        let sql = "UPDATE invitations SET expires_at = $1 WHERE accepted_at IS NULL AND expires_at > $1";
+        tx.run(sql, &[tx.now.into()])?;
+        tx.run("DELETE FROM outbox WHERE nonce IS NOT NULL", &[])?;
         activity::record(tx, &actor, "signing-key.forget", &About::default())
     })
 }

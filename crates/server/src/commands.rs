@@ -72,11 +72,11 @@ enum Command {
         /// sqlite:PATH or postgres://USER@HOST/NAME; what is written to it meanwhile is not copied
         #[arg(long, value_name = "URL")]
         from: String,
-        /// sqlite:PATH or postgres://USER@HOST/NAME; made where it is missing
+        /// sqlite:PATH or postgres://USER@HOST/NAME; a file is made where it is missing, a PostgreSQL database is not
         #[arg(long, value_name = "URL")]
         to: String,
     },
-    /// Verify the database, what must always hold in it, and the pictures; exit code 1 where something is found
+    /// Verify the database, what must always hold in it, its secret and the pictures; exit code 1 where something is found
     Check,
     /// Serve a folder with a few people and organizations, and print calls to try
     Demo,

@@ -22,7 +22,8 @@ use crate::client::Proxies;
 use crate::http::web_url;
 use crate::issuers::IssuerConfig;
 use crate::listen::Limits;
-use crate::mail::{check_from, one_line};
+use crate::mail::{self, check_from, one_line};
+use crate::media;
 use crate::sealing::Secret;
 use crate::tokens::Names;
 
@@ -36,7 +37,7 @@ pub struct Options {
     /// TOML file with these keys and further ones [env: GUILDHALL_CONFIG]
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<String>,
-    /// Folder of database, signing keys, pictures and mail [env: GUILDHALL_DATA] [default: ./guildhall-data]
+    /// Folder of database, secret, pictures and mail [env: GUILDHALL_DATA] [default: ./guildhall-data]
     #[arg(long, value_name = "DIR", global = true)]
     pub data: Option<String>,
     /// sqlite:PATH or postgres://USER@HOST/NAME [env: GUILDHALL_DATABASE] [default: guildhall.db in the data folder]
@@ -219,6 +220,22 @@ pub fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
+/// The variables of this process that begin with `GUILDHALL_` and are none of the keys', nor for tests: most likely misspelled.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the module that may")]
+pub fn unknown_variables() -> Vec<String> {
+    let known: Vec<String> = OPTIONS.into_iter().chain(FURTHER).chain(["config"]).map(variable).collect();
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let is_meant_for_us =
+        |name: &String| name.starts_with("GUILDHALL_") && !name.starts_with("GUILDHALL_TEST_");
+    names.filter(|name| is_meant_for_us(name) && !known.contains(name)).collect()
+}
+
+/// The variable of that key.
+fn variable(key: &str) -> String {
+    format!("GUILDHALL_{}", key.to_ascii_uppercase().replace('-', "_"))
+}
+
 impl Config {
     /// Puts the sources together and checks every value; `data` is the data folder where none is configured.
     ///
@@ -246,9 +263,9 @@ impl Config {
                 .map_or_else(usual_connections, |most| usize::try_from(most).unwrap_or(usize::MAX)),
             writes_per_commit: usize::try_from(writes_per_commit).unwrap_or(usize::MAX),
             public_url: layers.parsed("public-url", web_address)?,
-            mail: layers.parsed("mail", filled)?.unwrap_or_else(|| in_data("mail")),
+            mail: layers.parsed("mail", mail_place)?.unwrap_or_else(|| in_data("mail")),
             mail_from: layers.parsed("mail_from", sender)?,
-            media: layers.parsed("media", filled)?.unwrap_or_else(|| in_data("media")),
+            media: layers.parsed("media", media_place)?.unwrap_or_else(|| in_data("media")),
             metrics_listen: layers.parsed("metrics-listen", address)?,
             log: layers.parsed("log", filled)?.unwrap_or_else(|| "info".into()),
             connections: layers.connections()?,
@@ -326,7 +343,7 @@ impl<'a> Layers<'a> {
         if let Some(text) = self.options.get(key) {
             return Ok(Some(Given { key, text: text.clone(), source: format!("--{key}") }));
         }
-        let variable = format!("GUILDHALL_{}", key.to_ascii_uppercase().replace('-', "_"));
+        let variable = variable(key);
         // An empty variable is one that a deployment leaves open.
         if let Some(text) = (self.environment)(&variable).filter(|text| !text.is_empty()) {
             let text = text
@@ -392,7 +409,7 @@ impl<'a> Layers<'a> {
 
     /// A list in the file, text with commas in the environment; empty where it is nowhere.
     fn list<T>(&self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Fault> {
-        let variable = format!("GUILDHALL_{}", key.to_ascii_uppercase());
+        let variable = variable(key);
         let is_overridden = (self.environment)(&variable).is_some_and(|text| !text.is_empty());
         let (elements, source) = match (self.file.get(key), is_overridden) {
             (Some(Value::Array(_)), false) => (self.table::<Vec<String>>(key)?, self.file_name.clone()),
@@ -536,6 +553,16 @@ fn origin(text: &str) -> Result<String, String> {
     } else {
         Err(format!("{text:?} is not an origin such as https://app.example.org"))
     }
+}
+
+/// As far as it can be told before anything is made.
+fn mail_place(text: &str) -> Result<String, String> {
+    mail::check_place(text).map(|()| text.into())
+}
+
+/// As [`mail_place`].
+fn media_place(text: &str) -> Result<String, String> {
+    media::Place::parse(text).map(|_| text.into())
 }
 
 fn sender(text: &str) -> Result<String, String> {

@@ -142,8 +142,9 @@ impl ApiPage {
             text: operation.text,
             caller: match operation.credential {
                 Credential::Ignored => "No credential is asked for.",
-                Credential::Optional => "With or without a credential.",
-                Credential::Needed => "Needs a credential.",
+                // To one without, what cannot be seen is missing; what can is not theirs to change.
+                Credential::Optional if method.is_safe() => "With or without a credential.",
+                Credential::Optional | Credential::Needed => "Needs a credential.",
             },
             curl: example::curl(&api.about, public_url, (method, path), operation),
             parameters: parameters(operation),
@@ -156,7 +157,10 @@ impl ApiPage {
             body: operation.bodies.first().map(|(_, schema)| fields("", schema)).unwrap_or_default(),
             answers: answers(&api.about, method, operation),
         };
-        Self { about: api.about, calls: api.routes.iter().map(shown).collect() }
+        let mut calls: Vec<Call> = api.routes.iter().map(shown).collect();
+        // Who types one line after the other needs what they take away until then.
+        calls.sort_by_key(|call| call.method == Method::DELETE);
+        Self { about: api.about, calls }
     }
 }
 
@@ -210,11 +214,16 @@ fn kind(schema: &Value) -> String {
         return value.to_string();
     }
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {
+        if values.iter().any(Value::is_boolean) {
+            return "true or false".into();
+        }
         return values.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
     }
     let of_several = schema.get("anyOf").and_then(Value::as_array);
     if let Some(schemas) = of_several.filter(|_| schema.get("type").is_none()) {
-        return schemas.iter().map(kind).collect::<Vec<_>>().join(" or ");
+        let mut kinds: Vec<String> = schemas.iter().map(kind).collect();
+        kinds.dedup();
+        return kinds.join(" or ");
     }
     let word = match (example::kind(schema), schema["format"].as_str()) {
         ("string", Some("email")) => "e-mail address",

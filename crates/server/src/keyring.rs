@@ -99,6 +99,19 @@ pub fn is_sealed(db: &Db) -> Result<bool, KeysError> {
     Ok(stored.iter().any(|key| Seal::is_sealed(&key.value)))
 }
 
+/// Opens every key in the database with this `seal`, and changes nothing.
+///
+/// # Errors
+/// Where one cannot be opened, or the database cannot be read.
+pub fn check(db: &Db, seal: &Seal) -> Result<(), KeysError> {
+    for purpose in [Purpose::Signing, Purpose::Mail] {
+        for key in keys::all(db, &Actor::system(), purpose)? {
+            seal.open(&key.id, &key.value)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes sure that there are keys of both purposes, which this `seal` opens and, where it can, has sealed. What the files
 /// of an earlier version in `data` hold, if they are to count, is taken over where the database has no keys yet; answers
 /// whether that was so.

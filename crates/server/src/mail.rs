@@ -268,6 +268,15 @@ fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 /// What is told where a mail URL is of no known kind.
 const EXPECTED: &str = "expected dir:PATH, smtp://…, smtps://… or smtp+plain://…";
 
+/// Checks that the URL is of a kind that [`Transport::open`] knows.
+///
+/// # Errors
+/// The kinds that there are.
+pub fn check_place(url: &str) -> Result<(), String> {
+    let is_known = ["dir:", "smtp://", "smtps://", "smtp+plain://"].iter().any(|kind| url.starts_with(kind));
+    if is_known { Ok(()) } else { Err(EXPECTED.to_owned()) }
+}
+
 fn smtp_transport(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
     if !url.contains("://") {
         return Err(EXPECTED.to_owned());

@@ -117,6 +117,32 @@ impl fmt::Display for PictureError {
 
 impl std::error::Error for PictureError {}
 
+/// Where pictures are kept, as it is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// `dir:PATH`.
+    Folder(&'a Path),
+    /// `s3://bucket/prefix`; the prefix may be missing.
+    Bucket(&'a str, &'a str),
+}
+
+impl<'a> Place<'a> {
+    /// Reads what is configured.
+    ///
+    /// # Errors
+    /// What is expected.
+    pub fn parse(url: &'a str) -> Result<Self, String> {
+        if let Some(path) = url.strip_prefix("dir:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Folder(Path::new(path)));
+        }
+        let bucket = url.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, "")));
+        match bucket {
+            Some((bucket, prefix)) if !bucket.is_empty() => Ok(Self::Bucket(bucket, prefix)),
+            _ => Err("expected dir:PATH or s3://bucket/prefix".into()),
+        }
+    }
+}
+
 impl Media {
     /// Opens `dir:PATH`, a folder that is made where it is missing, readable by its owner alone, or
     /// `s3://bucket/prefix`, for which the environment has the usual AWS variables (`AWS_ACCESS_KEY_ID`,
@@ -126,15 +152,12 @@ impl Media {
     /// # Errors
     /// One line for the operator.
     pub fn open(url: &str) -> Result<Self, String> {
-        if let Some(path) = url.strip_prefix("dir:").filter(|path| !path.is_empty()) {
-            return Ok(Self::new(Store::folder(Path::new(path))?));
+        match Place::parse(url)? {
+            Place::Folder(path) => Ok(Self::new(Store::folder(path)?)),
+            Place::Bucket(bucket, prefix) => {
+                Self::s3(AmazonS3Builder::from_env().with_bucket_name(bucket), prefix)
+            }
         }
-        let (bucket, prefix) = url
-            .strip_prefix("s3://")
-            .map(|rest| rest.split_once('/').unwrap_or((rest, "")))
-            .filter(|(bucket, _)| !bucket.is_empty())
-            .ok_or_else(|| "expected dir:PATH or s3://bucket/prefix".to_owned())?;
-        Self::s3(AmazonS3Builder::from_env().with_bucket_name(bucket), prefix)
     }
 
     /// Opens the bucket that `builder` describes; files lie under `prefix`, which may be empty.

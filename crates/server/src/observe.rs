@@ -34,6 +34,7 @@ use tower::layer::layer_fn;
 use tower::{Service, service_fn};
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::client::Client;
 use crate::http::{self, Cause};
@@ -78,14 +79,26 @@ pub struct Guard(Arc<Sink>);
 /// # Errors
 /// One line that says what is wrong with `filter`, or that the log was set up before.
 pub fn init(filter: &str, terminal: bool) -> Result<Guard, String> {
-    let filter =
-        EnvFilter::try_new(filter).map_err(|error| format!("{filter:?} is no log filter: {error}"))?;
+    let filter = parse_filter(filter)?;
     let (sink, guard) = start(io::stderr(), |lines| tracing::warn!(lines, "log lines were dropped"))
         .map_err(|error| format!("the log's thread does not start: {error}"))?;
     tracing::subscriber::set_global_default(subscriber(filter, terminal, sink))
         .map_err(|_| String::from("the log is set up already"))?;
     log_panics();
     Ok(guard)
+}
+
+/// A word alone is a level: the library would take any other for the name of a module.
+fn parse_filter(text: &str) -> Result<EnvFilter, String> {
+    let is_word = |part: &&str| !part.is_empty() && !part.contains(['=', '[', ':', '{']);
+    for word in text.split(',').map(str::trim).filter(is_word) {
+        if word.parse::<LevelFilter>().is_err() {
+            return Err(format!(
+                "{word:?} is no level (off, error, warn, info, debug, trace); for a module write guildhall=debug"
+            ));
+        }
+    }
+    EnvFilter::try_new(text).map_err(|error| format!("{text:?} is no log filter: {error}"))
 }
 
 fn subscriber(filter: EnvFilter, terminal: bool, sink: Arc<Sink>) -> Box<dyn Subscriber + Send + Sync> {

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{Route, get};
 use serde_json::json;
 use tower::layer::layer_fn;
@@ -40,6 +40,8 @@ pub fn router(app: &App) -> Router {
         .merge(stormz::routes().router::<stormz::Stormz>())
         .merge(accounts::routes())
         .merge(docs::routes())
+        // What a browser is pointed at first.
+        .route("/", get(Redirect::to("/docs")).fallback(unknown_path))
         .route("/health/live", get(live).fallback(wrong_method))
         .route("/health/ready", get(ready).fallback(wrong_method))
         .route("/.well-known/jwks.json", get(jwks).fallback(wrong_method))

@@ -56,6 +56,10 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What an operator can do whose secret does not open the keys.
+pub const WAY_OUT: &str = "put it back, or give it as GUILDHALL_SECRET; where it is lost, `guildhall signing-key renew` makes \
+                           new keys, and every session token ends";
+
 /// Why a stored key cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SealError {
@@ -69,11 +73,15 @@ pub enum SealError {
 
 impl fmt::Display for SealError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoSecret => "the keys in the database are sealed, and no secret is given to open them",
-            Self::OtherSecret => "not the one that the keys in the database are sealed with",
-            Self::Damaged => "a key in the database is damaged",
-        })
+        match self {
+            Self::NoSecret => {
+                write!(f, "none is given, and the keys in the database are sealed with one: {WAY_OUT}")
+            }
+            Self::OtherSecret => {
+                write!(f, "not the one that the keys in the database are sealed with: {WAY_OUT}")
+            }
+            Self::Damaged => f.write_str("a key in the database is damaged"),
+        }
     }
 }
 

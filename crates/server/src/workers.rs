@@ -1,7 +1,7 @@
 //! What happens without a request: letters are sent, and what lost its meaning is removed.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -30,6 +30,30 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// When is swept first: not while the server starts.
 const FIRST_SWEEP: Duration = Duration::from_secs(60);
 
+/// How often a failure that goes on is told.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
+
+/// A failure of what is tried again and again: told when it begins, once a minute while it goes on, and when it is over.
+#[derive(Default)]
+struct Outage(Mutex<Option<Instant>>);
+
+impl Outage {
+    /// It failed at that moment: whether that is to be told.
+    fn is_to_be_told(&self, now: Instant) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|at| now.duration_since(at) < TOLD_AGAIN) {
+            return false;
+        }
+        *told = Some(now);
+        true
+    }
+
+    /// It did not fail: whether that is new.
+    fn is_over(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    }
+}
+
 /// How letters leave.
 pub struct Post {
     /// Where to.
@@ -53,9 +77,11 @@ impl Post {
 #[must_use]
 pub fn start(app: &App, post: Post, stopped: &watch::Receiver<bool>) -> JoinSet<()> {
     let (letters, sweeps, pictures) = (app.clone(), app.clone(), app.clone());
-    let post = Arc::new(post);
+    let (post, outage) = (Arc::new(post), Arc::new(Outage::default()));
     let mut workers = JoinSet::new();
-    workers.spawn(every((LOOK, LOOK), stopped.clone(), move || send_due(letters.clone(), post.clone())));
+    workers.spawn(every((LOOK, LOOK), stopped.clone(), move || {
+        send_due(letters.clone(), post.clone(), outage.clone())
+    }));
     workers.spawn(every((FIRST_SWEEP, HOUR), stopped.clone(), move || sweep(sweeps.clone())));
     workers.spawn(every((FIRST_SWEEP, HOUR), stopped.clone(), move || collect_pictures(pictures.clone())));
     workers
@@ -133,13 +159,19 @@ async fn remove_unused(
 }
 
 /// Sends the letters that are due.
-async fn send_due(app: App, post: Arc<Post>) {
+async fn send_due(app: App, post: Arc<Post>, outage: Arc<Outage>) {
     loop {
-        let letters = match take(&app).await {
+        let taken = take(&app).await;
+        if taken.is_ok() && outage.is_over() {
+            tracing::info!("the queue of letters can be read again");
+        }
+        let letters = match taken {
             Ok(letters) if letters.is_empty() => return,
             Ok(letters) => letters,
             Err(error) => {
-                tracing::error!(%error, "the queue of letters cannot be read");
+                if outage.is_to_be_told(Instant::now()) {
+                    tracing::error!(%error, "the queue of letters cannot be read");
+                }
                 return;
             }
         };
@@ -266,4 +298,20 @@ pub fn link(letter: &outbox::Letter, secrets: &Secrets, public_url: &str) -> Opt
     };
     let token = secrets.token(letter.nonce.as_deref()?);
     Some(format!("{public_url}/account/{page}/?token={token}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_when_it_begins_once_a_minute_and_when_it_is_over() {
+        let (outage, start) = (Outage::default(), Instant::now());
+        let fails_after = |seconds| outage.is_to_be_told(start + Duration::from_secs(seconds));
+        assert!(!outage.is_over(), "nothing failed");
+        let told: Vec<u64> = (0..=125).filter(|second| fails_after(*second)).collect();
+        assert_eq!(told, [0, 60, 120]);
+        assert!(outage.is_over() && !outage.is_over());
+        assert!(fails_after(126), "it is another one");
+    }
 }

@@ -14,7 +14,7 @@ use guildhall_domain::outbox::Secrets;
 use super::Failure;
 use crate::config::{Config, Database, Fault};
 use crate::keyring::{self, KeysError};
-use crate::sealing::{Seal, Secret};
+use crate::sealing::{Seal, Secret, WAY_OUT};
 use crate::tokens::Keys;
 
 /// What may be done about a database that is not there.
@@ -75,9 +75,17 @@ pub(super) fn lock(config: &Config) -> Result<Locks, Failure> {
     Ok(Locks { _files: files })
 }
 
+/// The folder that `file` is to lie in, where that is missing: what is then wrong with any file in it.
+pub(super) fn missing_folder(file: &Path) -> Option<&Path> {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+}
+
 /// What is wrong with a file that the configuration names: told of the key that led to it.
 fn fault(config: &Config, file: &Path, why: impl fmt::Display) -> Fault {
     let key = if file.starts_with(&config.data) { "data" } else { "database" };
+    if let Some(folder) = missing_folder(file) {
+        return Fault::new(key, format_args!("the folder {} does not exist", folder.display()));
+    }
     Fault::new(key, format_args!("{}: {why}", file.display()))
 }
 
@@ -158,23 +166,36 @@ fn require_file(config: &Config, file: &Path, missing: Missing) -> Result<(), Fa
 /// yet and the data folder holds the database, the file is made: then a copy of the database alone opens no door.
 ///
 /// # Errors
-/// Where the secret of what is sealed is gone, or its file cannot be used.
+/// Where the secret of what is sealed is missing, or its file cannot be used.
 pub(super) fn open_seal(config: &Config, db: &Db) -> Result<Seal, Failure> {
+    let secret = read_secret(config)?;
+    if secret.is_some() || !matches!(config.database, Database::Sqlite(_)) {
+        return Ok(Seal::new(secret));
+    }
+    let path = config.data.join(SECRET);
+    let fault = |why: &dyn fmt::Display| Fault::new("secret", format_args!("{}: {why}", path.display()));
+    if keyring::is_sealed(db).map_err(Failure::new)? {
+        let why = format!("is not there, and the keys in the database are sealed with one: {WAY_OUT}");
+        return Err(fault(&why).into());
+    }
+    make_secret(&config.data, &Secret::new(db.random())).map_err(|error| fault(&error))?;
+    read_secret(config).map(Seal::new)
+}
+
+/// The configured secret, or that in the data folder's file; nothing where there is neither.
+///
+/// # Errors
+/// Where the file cannot be used.
+pub(super) fn read_secret(config: &Config) -> Result<Option<Secret>, Failure> {
     if config.secret.is_some() {
-        return Ok(Seal::new(config.secret.clone()));
+        return Ok(config.secret.clone());
     }
     let path = config.data.join(SECRET);
     let fault = |why: &dyn fmt::Display| {
         Failure::from(Fault::new("secret", format_args!("{}: {why}", path.display())))
     };
     if !path.try_exists().map_err(|error| fault(&error))? {
-        if !matches!(config.database, Database::Sqlite(_)) {
-            return Ok(Seal::new(None));
-        }
-        if keyring::is_sealed(db).map_err(Failure::new)? {
-            return Err(fault(&"is gone, and the keys in the database are sealed with what it held"));
-        }
-        make_secret(&config.data, &Secret::new(db.random())).map_err(|error| fault(&error))?;
+        return Ok(None);
     }
     let file = File::open(&path).map_err(|error| fault(&error))?;
     if file.metadata().map_err(|error| fault(&error))?.mode() & 0o077 != 0 {
@@ -182,8 +203,7 @@ pub(super) fn open_seal(config: &Config, db: &Db) -> Result<Seal, Failure> {
     }
     let mut text = String::new();
     file.take(256).read_to_string(&mut text).map_err(|error| fault(&error))?;
-    let secret = Secret::parse(text.trim()).ok_or_else(|| fault(&"not 64 hex digits"))?;
-    Ok(Seal::new(Some(secret)))
+    Secret::parse(text.trim()).map(Some).ok_or_else(|| fault(&"not 64 hex digits"))
 }
 
 /// Under another name first, so that a power cut leaves no half secret behind; and never over one that another command has

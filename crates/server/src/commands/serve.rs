@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::folder::{self, Missing, Ring};
 use super::{Failure, demo};
 use crate::app::{App, Parts};
-use crate::config::{Config, Fault};
+use crate::config::{Config, Fault, environment, unknown_variables};
 use crate::issuers::Issuers;
 use crate::listen::{self, Listener};
 use crate::load;
@@ -54,39 +54,59 @@ pub(super) fn serve(config: Config, greeting: Greeting) -> Result<(), Failure> {
     // What is wrong with the configuration is told before anything is made.
     config.public_url_at(config.listen)?;
     let log = observe::init(&config.log, io::stderr().is_terminal()).map_err(|why| Fault::new("log", why))?;
-    if folder::prepare(&config.data)? {
-        tracing::info!(folder = %config.data.display(), "made data folder");
-    }
-    let lock = folder::lock(&config)?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .event_interval(LOOK_EVERY)
         .global_queue_interval(NEWCOMER_EVERY)
         .build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
-    let served = runtime.block_on(run(config, greeting));
+    for name in unknown_variables() {
+        tracing::warn!("{name}: there is no such key");
+    }
+    // Before a folder is made, as most often the address is what cannot be had.
+    let listeners = runtime.block_on(Listeners::bind(&config))?;
+    if folder::prepare(&config.data)? {
+        tracing::info!(folder = %config.data.display(), "made data folder");
+    }
+    let lock = folder::lock(&config)?;
+    let served = runtime.block_on(run(config, greeting, listeners));
     runtime.shutdown_timeout(LAST_WORK);
     drop((lock, log));
     served
 }
 
-async fn run(config: Config, greeting: Greeting) -> Result<(), Failure> {
+/// Where the server is reached.
+struct Listeners {
+    requests: TcpListener,
+    /// Which the system gave, where the port was for it to choose.
+    address: SocketAddr,
+    metrics: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, Fault> {
+        let (requests, address) = bind("listen", config.listen).await?;
+        let metrics = match config.metrics_listen {
+            Some(address) => Some(bind("metrics-listen", address).await?.0),
+            None => None,
+        };
+        Ok(Self { requests, address, metrics })
+    }
+}
+
+async fn run(config: Config, greeting: Greeting, listeners: Listeners) -> Result<(), Failure> {
     // From here on a signal is no longer the end, but told to whoever waits for it.
     let signals = signals().map_err(|error| Failure::new(format_args!("cannot await signals: {error}")))?;
-    let (listener, address) = bind("listen", config.listen).await?;
+    let address = listeners.address;
     let public_url = config.public_url_at(address)?;
     let metrics = Metrics::new();
-    let metrics_listener = match config.metrics_listen {
-        Some(address) => Some(bind("metrics-listen", address).await?.0),
-        None => None,
-    };
     let (limits, proxies) = (config.connections, config.trusted_proxies.clone());
     let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
     let (app, post) = build(config, public_url)?;
     let routes = observe::layer(router(&app), metrics.clone(), app.random().clone());
 
     let (stop, stopped) = watch::channel(false);
-    if let Some(listener) = metrics_listener {
+    if let Some(listener) = listeners.metrics {
         tokio::spawn(observe::serve_metrics(listener, metrics.clone(), told(stopped.clone())));
     }
     match greeting {
@@ -106,7 +126,7 @@ async fn run(config: Config, greeting: Greeting) -> Result<(), Failure> {
         tracing::info!("stopping");
         stop.send_replace(true);
     });
-    let listener = Listener::counted(listener, metrics.open_connections()).behind(proxies);
+    let listener = Listener::counted(listeners.requests, metrics.open_connections()).behind(proxies);
     let served = listen::serve(listener, routes, limits, told(stopped)).await;
     // What a worker was at is taken up again after the next start.
     let _ = timeout(LAST_WORK, async { while workers.join_next().await.is_some() {} }).await;
@@ -122,6 +142,11 @@ fn build(config: Config, public_url: String) -> Result<(App, Post), Failure> {
     if !seal.seals() {
         tracing::warn!(
             "secret: none is configured, so that whoever reads the database can sign and open links"
+        );
+    }
+    if config.media.starts_with("s3://") && environment("AWS_ACCESS_KEY_ID").is_none() {
+        tracing::warn!(
+            "media: AWS_ACCESS_KEY_ID is not given: only a role of this machine can open the bucket"
         );
     }
     if db.is_remote() && config.media.starts_with("dir:") {
@@ -147,7 +172,13 @@ fn build(config: Config, public_url: String) -> Result<(App, Post), Failure> {
 }
 
 async fn bind(key: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Fault> {
-    let fault = |error: io::Error| Fault::new(key, format_args!("{address}: {error}"));
+    let fault = |error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let why = format!("{address}: another program listens there; choose another with --{key}");
+            Fault::new(key, why)
+        }
+        _ => Fault::new(key, format_args!("{address}: {error}")),
+    };
     let listener = TcpListener::bind(address).await.map_err(fault)?;
     let address = listener.local_addr().map_err(fault)?;
     Ok((listener, address))
@@ -168,8 +199,9 @@ fn announce(address: SocketAddr, words: &str) {
 /// Where the database cannot be read.
 fn greet(app: &App, post: &Post, (data, options): (&Path, &str)) -> Result<String, Failure> {
     let mut words = format!(
-        "\nGuildhall {} is at {}\n  data  {}\n  mail  {}\n",
+        "\nGuildhall {} is at {}\n  docs  {}/docs\n  data  {}\n  mail  {}\n",
         env!("CARGO_PKG_VERSION"),
+        app.public_url,
         app.public_url,
         data.display(),
         post.place(),

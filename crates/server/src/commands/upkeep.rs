@@ -17,9 +17,10 @@ use super::Failure;
 use super::folder::{self, Missing};
 use super::output::{Output, PIECE};
 use crate::config::{Config, Fault};
-use crate::keyring;
+use crate::keyring::{self, KeysError};
 use crate::mail::one_line;
 use crate::media::Media;
+use crate::sealing::Seal;
 use crate::tokens;
 
 #[derive(Subcommand)]
@@ -40,6 +41,11 @@ pub(super) fn signing_key(config: &Config, out: Output, command: SigningKeyComma
             out.show(&json!({"kid": kid}), &format!("new tokens are signed by key {kid}"))
         }
         SigningKeyCommand::Renew => {
+            if folder::read_secret(config)?.is_none() && db.is_remote() {
+                let why = "none is given, and the new keys would not be sealed: make one with `openssl rand -hex 32`, and \
+                           give every server the same as GUILDHALL_SECRET";
+                return Err(Fault::new("secret", why).into());
+            }
             // First, so that a secret that is lost is not asked for.
             keys::forget(&db, &Actor::system())?;
             keyring::prepare(&db, &folder::open_seal(config, &db)?, None).map_err(Failure::new)?;
@@ -49,7 +55,11 @@ pub(super) fn signing_key(config: &Config, out: Output, command: SigningKeyComma
 }
 
 pub(super) fn backup(config: &Config, out: Output, file: &Path) -> Result<(), Failure> {
-    folder::open_database(config, Missing::Refuse)?.backup(&Actor::system(), file)?;
+    let db = folder::open_database(config, Missing::Refuse)?;
+    if let Some(folder) = folder::missing_folder(file) {
+        return Err(Failure::new(format_args!("the folder {} does not exist", folder.display())));
+    }
+    db.backup(&Actor::system(), file)?;
     out.show(&json!({"file": file.to_string_lossy()}), &format!("{} is written", file.display()))
 }
 
@@ -58,6 +68,7 @@ pub(super) fn check(config: &Config, out: Output) -> Result<ExitCode, Failure> {
     if let Some(db) = readable(folder::try_open_database(config, Missing::Refuse)?, &mut found)? {
         let broken = readable(findings(&db, &Actor::system()), &mut found)?;
         found.extend(broken.unwrap_or_default());
+        secret(config, &db, &mut found)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
         runtime.block_on(pictures(config, &db, &mut found))?;
@@ -77,6 +88,23 @@ fn readable<T>(read: Result<T, Error>, found: &mut Vec<String>) -> Result<Option
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Adds what is wrong with the secret, by opening the keys with it: a server with another one does not start.
+fn secret(config: &Config, db: &Db, found: &mut Vec<String>) -> Result<(), Failure> {
+    let secret = match folder::read_secret(config) {
+        Ok(secret) => secret,
+        Err(unusable) => {
+            found.push(unusable.to_string());
+            return Ok(());
+        }
+    };
+    match keyring::check(db, &Seal::new(secret)) {
+        Ok(()) => {}
+        Err(KeysError::Database(error)) => drop(readable(Err::<(), _>(error), found)?),
+        Err(error) => found.push(Fault::new("secret", error).to_string()),
+    }
+    Ok(())
 }
 
 /// Adds what is wrong with the pictures that organizations show. Where none shows one, nothing need be there to keep them.

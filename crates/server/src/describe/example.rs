@@ -55,7 +55,7 @@ fn object(schema: &Value) -> Value {
     Value::Object(shown.map(|(key, schema)| (key.clone(), value(schema))).collect::<Map<_, _>>())
 }
 
-/// The path with an example in the place of each parameter, and a query where one is needed.
+/// The path with an example in the place of each parameter, and a query where one is needed or an example of it is given.
 #[must_use]
 pub fn path(operation: &Operation, path: &str) -> String {
     let mut path = path.to_owned();
@@ -67,7 +67,7 @@ pub fn path(operation: &Operation, path: &str) -> String {
         };
         if parameter.place == "path" {
             path = path.replace(&format!("{{{}}}", parameter.name), &shown);
-        } else if parameter.is_required {
+        } else if parameter.is_required || parameter.schema.get("examples").is_some() {
             let _ = write!(path, "{separator}{}={shown}", parameter.name);
             separator = '&';
         }

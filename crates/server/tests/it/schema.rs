@@ -212,6 +212,11 @@ fn statements_find_their_rows_by_an_index() {
         ("crates/domain/src/check.rs", "`guildhall check` looks at everything"),
         ("crates/domain/src/copy.rs", "`guildhall copy` too"),
         ("crates/domain/src/copy/tables.rs", "`guildhall copy` too"),
+        (
+            "UPDATE invitations SET expires_at = $1 WHERE accepted_at IS NULL",
+            "a renewal of the keys ends every link",
+        ),
+        ("DELETE FROM outbox WHERE nonce IS NOT NULL", "the queue of letters is short"),
         ("SELECT COUNT(*) FROM outbox", "the queue of letters is short, and only the metrics ask"),
         (
             "FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1 WHERE o.visibility = 'public' OR",

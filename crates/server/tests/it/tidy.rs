@@ -240,6 +240,10 @@ fn what_is_in_an_organization_is_reached_through_it() {
                 "UPDATE invitations SET accepted_at = $2 WHERE token_hash = $1",
                 "the token's hash is what names it",
             ),
+            (
+                "UPDATE invitations SET expires_at = $1 WHERE accepted_at IS NULL",
+                "a renewal of the keys ends all",
+            ),
             ("SELECT COALESCE(MAX(id), 0) FROM invitations", "the check of the counters looks at all"),
             ("SELECT COALESCE(MAX(id), 0) FROM events", "the check of the counters looks at all"),
         ],

@@ -59,12 +59,25 @@ pub(super) fn prepare(target: &Target, now: Timestamp, empty: Empty) -> Result<(
         return Err(Error::Unavailable("the database must be made with ENCODING 'UTF8'".into()));
     }
     session.begin(&["BEGIN"]);
-    match apply(&session, now, empty) {
+    match apply(&session, now, empty).map_err(|error| unowned(target, error)) {
         Ok(()) => session.commit(),
         Err(error) => {
             session.roll_back();
             Err(error)
         }
+    }
+}
+
+/// Says what to do where the user may not make tables: from PostgreSQL 15 on a database's owner alone may, if nobody is let.
+fn unowned(target: &Target, error: Error) -> Error {
+    let (user, database) = (&target.user, &target.database);
+    match error {
+        Error::Internal(why) if why == "permission denied for schema public (42501)" => {
+            Error::Unavailable(format!(
+                "{user} may not make tables in {database}; make it the owner (ALTER DATABASE {database} OWNER TO {user})"
+            ))
+        }
+        other => other,
     }
 }
 

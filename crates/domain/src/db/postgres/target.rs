@@ -152,7 +152,8 @@ impl Parts {
             // Anybody can have a certificate of an authority that the system trusts.
             return Err("sslmode=verify-ca needs sslrootcert=FILE; verify-full does without".into());
         }
-        let user = self.user.filter(|user| !user.is_empty()).ok_or("names no user")?;
+        let user = self.user.filter(|user| !user.is_empty());
+        let user = user.ok_or("names no user: expected postgres://USER@HOST/NAME")?;
         let hosts = if self.hosts.is_empty() { vec!["localhost".into()] } else { self.hosts };
         if hosts.iter().any(|host| host.is_empty() || host.contains(['[', ']'])) {
             return Err("a host is neither a name nor an address".into());

@@ -90,7 +90,7 @@ pub(super) fn register() -> Operation {
     ]);
     Operation::anyone("register", "Make an account")
         .text("It can sign in once the link mailed to its address is used. Unknown keys are ignored.")
-        .json(body)
+        .json_or_form(&body)
         .answer(201, "It is made, and a letter on its way.", named("Registered", made))
         .refuse(400, FIELDS_WRONG)
         .refuse(415, NO_JSON)
@@ -187,7 +187,13 @@ fn shown() -> [(&'static str, Value); 7] {
         ("description", nullable(text())),
         ("archived", boolean()),
         ("urls", list(text())),
-        ("contacts", list(json!({"type": "object"}))),
+        (
+            "contacts",
+            list(like(
+                json!({"type": "object"}),
+                json!({"name": "Ada Lovelace", "email": "ada@example.org"}),
+            )),
+        ),
     ]
 }
 

@@ -96,7 +96,7 @@ fn bad_verification() -> Value {
 }
 
 fn mailed(operation: Operation) -> Operation {
-    operation.query("token", text(), "The token of the mailed link.")
+    operation.query("token", like(text(), "0".repeat(64)), "The token of the mailed link.")
 }
 
 pub(super) fn show_verification() -> Operation {

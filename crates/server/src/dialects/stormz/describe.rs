@@ -113,7 +113,11 @@ pub(super) fn my_organizations() -> Operation {
 
 fn on_organization(id_: &'static str, summary: &'static str) -> Operation {
     Operation::signed_in(id_, summary)
-        .path("id", id(), "The organization.")
+        .path(
+            "id",
+            id(),
+            "The organization, by an id from `/v1/user/me/organizations`: that in the example is nobody's.",
+        )
         .refuse(404, "No such organization, or the caller is no member.")
 }
 

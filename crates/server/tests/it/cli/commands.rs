@@ -207,9 +207,12 @@ fn a_backup_of_a_running_server_opens_and_is_whole() {
     let copy = folder.0.join("copy.db").display().to_string();
     assert_eq!(json(&data, &["backup", &copy]), json!({"file": copy}));
     on(&data, &["backup", &copy]).failed(1, &format!("{copy} exists already"));
+    on(&data, &["backup", "/nowhere/copy.db"]).failed(1, "the folder /nowhere does not exist");
     let database = format!("sqlite:{copy}");
-    let restored =
-        |command: &[&str]| json(&folder.0.join("none"), &[command, &["--database", &database]].concat());
+    let elsewhere = folder.0.join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::copy(data.join("secret"), elsewhere.join("secret")).unwrap();
+    let restored = |command: &[&str]| json(&elsewhere, &[command, &["--database", &database]].concat());
     assert_eq!(restored(&["check"]), json!({"findings": []}));
     assert_eq!(restored(&["org", "list"]), json(&data, &["org", "list"]));
     assert!(!folder.0.join("copy.db-wal").exists());

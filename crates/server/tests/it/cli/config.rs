@@ -187,7 +187,7 @@ const FAULTS: [(&str, &str); 39] = [
     ("secret = \"hunter2\"", "secret: not 64 hex digits (make one with: openssl rand -hex 32)"),
     ("database = \"mysql://u:p@h\"", "database: expected sqlite:PATH or postgres://USER@HOST/NAME"),
     ("database = \"mysql:\"", "database: expected sqlite:PATH or postgres://USER@HOST/NAME"),
-    ("database = \"postgres://:hush@h/d\"", "database: names no user"),
+    ("database = \"postgres://:hush@h/d\"", "database: names no user: expected postgres://USER@HOST/NAME"),
     ("database = \"postgres://u:hush@h/d?ssl=1\"", "database: one of the parameters is not known"),
     ("database_connections = 0", "database_connections: \"0\" is not a whole number from 1 to 1000"),
     ("oauth_clients = { app = \"\" }", "oauth_clients.app: must not be empty"),
@@ -264,6 +264,10 @@ fn the_program_tells_a_fault_in_one_line_and_exits_with_2() {
         "log: \"loud=7\" is no log filter: error parsing level filter: expected one of \"off\", \"error\", \
          \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5",
     );
+    serve(&["--log", "debgu"]).failed(
+        2,
+        "log: \"debgu\" is no level (off, error, warn, info, debug, trace); for a module write guildhall=debug",
+    );
     assert!(!folder.0.join("data").exists(), "nothing is made where the configuration is at fault");
 
     let listen = ["--listen", "127.0.0.1:0"];
@@ -273,10 +277,13 @@ fn the_program_tells_a_fault_in_one_line_and_exits_with_2() {
         told(
             &["--log", "off", "--mail", url],
             2,
-            "mail: expected dir:PATH, smtp://…, smtps://… or smtp+plain://…",
+            "mail: expected dir:PATH, smtp://…, smtps://… or smtp+plain://… (from --mail)",
         );
     }
-    told(&["--log", "off", "--media", "ftp://x"], 2, "media: expected dir:PATH or s3://bucket/prefix");
+    let expected = "media: expected dir:PATH or s3://bucket/prefix (from --media)";
+    told(&["--log", "off", "--media", "ftp://x"], 2, expected);
+    let no_folder = "database: the folder /nowhere/at does not exist";
+    told(&["--log", "off", "--database", "sqlite:/nowhere/at/x.db"], 2, no_folder);
     told(&["--bogus"], 2, "unexpected argument '--bogus' found (see guildhall --help)");
     let issuers = file(&folder, "[[issuers]]\nissuer = \"i\"\naudience = \"a\"\njwks = \"/nowhere.json\"");
     let done = serve(&[&listen[..], &["--log", "off", "--config", &issuers]].concat());

@@ -90,12 +90,29 @@ fn a_second_server_on_the_same_data_is_refused() {
 }
 
 #[test]
+fn a_misspelled_variable_is_told() {
+    let folder = Folder::new();
+    let mut command = guildhall(&["--listen", "127.0.0.1:0", "--data"]);
+    command.arg(&folder.0).env("GUILDHALL_TRUSTED_PROXY", "10.0.0.1").env("GUILDHALL_LOG", "warn");
+    let server = Server::of(command);
+    wait_for("the warning", || {
+        server.log().contains("GUILDHALL_TRUSTED_PROXY: there is no such key").then_some(())
+    });
+    assert!(!server.log().contains("GUILDHALL_LOG"));
+    server.stop();
+}
+
+#[test]
 fn a_port_that_is_taken_is_told() {
     let folder = Folder::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    on(&folder.0, &["--listen", &address, "--log", "off"])
-        .failed(2, &format!("listen: {address}: Address already in use (os error 98)"));
+    let data = folder.0.join("data");
+    on(&data, &["--listen", &address, "--log", "off"]).failed(
+        2,
+        &format!("listen: {address}: another program listens there; choose another with --listen"),
+    );
+    assert!(!data.exists(), "nothing is made");
 }
 
 #[test]
