@@ -77,14 +77,15 @@ CREATE TABLE memberships (
     joined_at BIGINT NOT NULL,
     PRIMARY KEY (organization_id, user_id)
 ) WITHOUT ROWID;
--- The state stands last in both so that members are counted, and passed over, in the index alone.
+-- The state stands last in both so that one's own organizations are counted, and members passed over, in the index alone.
 CREATE INDEX memberships_by_user ON memberships (user_id, joined_at, organization_id, state);
 CREATE INDEX memberships_by_joining ON memberships (organization_id, joined_at, user_id, state);
 CREATE INDEX memberships_in_charge ON memberships (organization_id, joined_at, user_id) WHERE role <> 'member';
 CREATE INDEX memberships_leading ON memberships (user_id, state) WHERE role <> 'member';
 
 -- Active and inactive members beyond the one that an organization begins with, in sums by the person's number, so that
--- nobody has to count them.
+-- nobody has to count them. Whatever puts or takes a membership changes them: an account that were deleted would have to leave
+-- everywhere first.
 CREATE TABLE member_counts (
     organization_id BIGINT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
     stripe BIGINT NOT NULL,

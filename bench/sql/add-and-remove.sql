@@ -1,4 +1,5 @@
--- The two transactions in which the server adds a member and removes them again; each client has a member of its own.
+-- The two transactions in which the server adds a member and removes them again, without its sums of members, which meet where
+-- two members share one; each client has a member of its own.
 -- How a transaction begins and what it locks is put in: in that differ the two ways that are compared.
 \set member :first + :client_id
 \set turn :turn + 1

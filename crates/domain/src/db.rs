@@ -165,6 +165,19 @@ impl Db {
         }
     }
 
+    /// As [`Db::look`] for a `work` that looks at so much that no other is to wait for it.
+    pub fn search<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Clone + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let db = self.clone();
+        match &self.0.engine {
+            Engine::Sqlite(_) => done(work(&db)),
+            Engine::Postgres(postgres) => postgres.search(move || work(&db), done),
+        }
+    }
+
     /// Answers whether the database can be used now, by a read that touches it.
     ///
     /// # Errors

@@ -154,7 +154,7 @@ pub fn forget(db: &Db, actor: &Actor) -> Result<()> {
     let actor = actor.clone();
     db.write(move |tx| {
         tx.run("DELETE FROM keys", &[])?;
-        tx.run("DELETE FROM mailed_tokens", &[])?;
+        tx.run("DELETE FROM mailed_tokens WHERE expires_at > $1", &[tx.now.into()])?;
         let sql = "UPDATE invitations SET expires_at = $1 WHERE accepted_at IS NULL AND expires_at > $1";
         tx.run(sql, &[tx.now.into()])?;
         tx.run("DELETE FROM outbox WHERE nonce IS NOT NULL", &[])?;

@@ -1,7 +1,7 @@
 //! What is true in Guildhall: users, organizations, memberships, roles, invitations.
 //!
-//! No HTTP, no wire JSON, no async. The modules stand in reading order, which is dependency order: a module uses only
-//! those above it.
+//! No HTTP, no wire JSON, no async. The modules stand in reading order, which is dependency order: a module uses those
+//! above it. (`db` takes who asks and one default from two below it.)
 
 pub mod clock;
 pub mod error;

@@ -123,7 +123,9 @@ impl App {
             done
         };
         if self.db.is_remote() {
-            return self.read(work).await;
+            let (answer, answered) = oneshot::channel();
+            self.db.search(work, move |result| drop(answer.send(result)));
+            return answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the database is gone".into())));
         }
         let db = self.db.clone();
         let done = tokio::task::spawn_blocking(move || work(&db));

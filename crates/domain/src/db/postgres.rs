@@ -108,6 +108,15 @@ impl Postgres {
         self.threads.run(Job::Look(Look::new(PROMPT, look, done)));
     }
 
+    /// As [`Postgres::look`], on a connection of its own.
+    pub(super) fn search<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> Result<T> + Clone + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        self.threads.run(Job::Look(Look::new(PROMPT, look, done).apart()));
+    }
+
     /// Runs `work`, which is whole or not at all, on a thread of this engine, then `done` with its answer.
     pub(super) fn submit<T: Send + 'static>(
         &self,

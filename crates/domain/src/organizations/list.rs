@@ -228,7 +228,7 @@ pub fn list(
         let start = Page { seen: Vec::new(), rest: Rest::AfterKey(direction, name, id) };
         match window {
             None => return Ok((start.next(db, actor, listing, piece)?, None)),
-            Some((0, most)) if most <= piece => {
+            Some((0, most)) => {
                 let count = db.read(|tx| count(tx, actor, listing))?;
                 return Ok((start.first(db, actor, listing, most)?, Some(count)));
             }

@@ -224,10 +224,6 @@ fn statements_find_their_rows_by_an_index() {
             "a list that is sought or sorted is first reduced to its ids",
         ),
         (
-            "AND (o.visibility = 'private' OR o.archived_at IS NOT NULL)",
-            "the caller's own: as many as they belong to, in the order of other tables' names",
-        ),
-        (
             "WHERE m.user_id = $1 AND m.state IN ('active', 'inactive') ORDER BY o.name_key, o.id",
             "the caller's own again, where a list holds no others",
         ),

@@ -94,8 +94,6 @@ impl Session {
 
     /// Begins a transaction, with all of `how`, when the first statement comes.
     pub(super) fn begin(&self, how: &[&'static str]) {
-        self.ahead.replace(how.to_vec());
-        self.phase.set(Phase::Due);
         // Answers may still come to what was asked before, and nobody takes them for his; or somebody left in the middle of a
         // transaction, whose state is an old one. What was lost stays so.
         if self.is_answering.get() || self.phase.get() == Phase::Open {
@@ -104,6 +102,8 @@ impl Session {
         if self.fault.get() != Some(Fault::Lost) {
             self.fault.set(None);
         }
+        self.ahead.replace(how.to_vec());
+        self.phase.set(Phase::Due);
         self.is_touched.set(false);
     }
 

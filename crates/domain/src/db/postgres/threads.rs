@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// What may wait for a thread, for each thread there is.
 const QUEUE: usize = 1000;
 /// How often it is looked whether one has waited too long.
-const LOOK: Duration = Duration::from_millis(50);
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// What waits for a thread.
 pub(super) enum Job {
@@ -77,9 +77,11 @@ impl Jobs {
 
     /// That look, and those that wait right behind it.
     fn looks(&mut self, first: Look) -> Vec<Look> {
+        let shares = first.shares;
         let mut looks = vec![first];
-        while looks.len() < TOGETHER
-            && let Some((_, Job::Look(_))) = self.waiting.front()
+        while shares
+            && looks.len() < TOGETHER
+            && let Some((_, Job::Look(Look { shares: true, .. }))) = self.waiting.front()
             && let Some((_, Job::Look(look))) = self.waiting.pop_front()
         {
             looks.push(look);
@@ -162,7 +164,7 @@ impl Queue {
                 job.refuse(why);
                 jobs = self.jobs();
             }
-            jobs = self.closed.wait_timeout(jobs, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+            jobs = self.closed.wait_timeout(jobs, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
