@@ -216,7 +216,6 @@ fn statements_find_their_rows_by_an_index() {
             "UPDATE invitations SET expires_at = $1 WHERE accepted_at IS NULL",
             "a renewal of the keys ends every link",
         ),
-        ("DELETE FROM mailed_tokens: [", "so it does here"),
         ("DELETE FROM outbox WHERE nonce IS NOT NULL", "the queue of letters is short"),
         ("SELECT COUNT(*) FROM outbox", "the queue of letters is short, and only the metrics ask"),
         (
