@@ -1,6 +1,6 @@
 //! The page that a run writes: nobody edits it by hand.
 
-use crate::item::{Outcome, Told};
+use crate::item::{Item, Outcome, Told};
 use crate::place::Place;
 use crate::{Result, machine};
 
@@ -27,12 +27,23 @@ impl Page {
         self.told.iter().all(Told::held)
     }
 
+    /// What there is to try and was not.
+    fn untried(&self) -> Vec<Item> {
+        let is_untried = |item: &Item| self.told.iter().all(|told| told.item != *item);
+        Item::ALL.into_iter().filter(is_untried).collect()
+    }
+
     /// In Markdown.
     pub(crate) fn render(&self, place: &Place) -> Result<String> {
         let seed = place.seed;
         let tier = if self.long { "long" } else { "quick" };
+        let untried = self.untried();
+        let items: String = match untried.is_empty() {
+            true => String::new(),
+            false => self.told.iter().map(|told| format!("{} ", told.item.name())).collect(),
+        };
         let mut text = format!(
-            "# What was proved\n\nWritten by `cargo run --release -p guildhall-proof -- {tier} --write docs/proof.md` on {}; \
+            "# What was proved\n\nWritten by `cargo run --release -p guildhall-proof -- {tier} {items}--write docs/proof.md` on {}; \
              not edited.\n{}\nWhat chance decided follows from seed {seed}.\n\n\
              | claim | how it was tried | count | violations | control: without its guard | seed |\n\
              |---|---|---|---:|---|---:|\n",
@@ -62,6 +73,13 @@ impl Page {
             });
         }
         text.push('\n');
+        if !untried.is_empty() {
+            text.push_str("Not tried in this run:\n\n");
+            untried
+                .iter()
+                .for_each(|item| text.push_str(&format!("- **{}** {}\n", item.name(), item.claim())));
+            text.push('\n');
+        }
         for told in &self.told {
             if let Outcome::Measured { report, .. } = &told.outcome {
                 text.push_str(&format!("## Figures of {}\n\n{report}\n", told.item.name()));
