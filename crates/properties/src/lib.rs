@@ -171,7 +171,7 @@ const AWKWARD: [&str; 62] = [
     "\u{d7ff}",
 ];
 
-/// Texts of these pieces in any order, with letters, digits and what is [awkward](AWKWARD) between them; sometimes with one
+/// Texts of these pieces in any order, with letters, digits and what is awkward between them; sometimes with one
 /// of the pieces very often, so that they pass any limit.
 pub fn texts(pieces: &'static [&'static str]) -> BoxedStrategy<String> {
     let own = move || proptest::sample::select(pieces).prop_map(str::to_owned);
