@@ -103,7 +103,7 @@ impl App {
         }
         let (answer, answered) = oneshot::channel();
         self.db.look(work, move |result| drop(answer.send(result)));
-        answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the database is gone".into())))
+        told(answered).await
     }
 
     /// Runs an operation that looks at more than a few rows, where it holds nobody up: on a thread of its own, few at a time.
@@ -125,7 +125,7 @@ impl App {
         if self.db.is_remote() {
             let (answer, answered) = oneshot::channel();
             self.db.search(work, move |result| drop(answer.send(result)));
-            return answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the database is gone".into())));
+            return told(answered).await;
         }
         let db = self.db.clone();
         let done = tokio::task::spawn_blocking(move || work(&db));
@@ -136,14 +136,15 @@ impl App {
     /// copy of what was given.
     ///
     /// # Errors
-    /// What the operation refuses; [`Error::Unavailable`] where it could not be made durable.
+    /// What the operation refuses; [`Error::Unavailable`] where it could not be made durable, [`Error::InDoubt`] where that is
+    /// not known.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Db) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         self.db.submit(work, move |result| drop(answer.send(result)));
-        answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the database is gone".into())))
+        told(answered).await
     }
 
     /// Counts one for `key` before something that costs, or that may fail and is to count then too.
@@ -297,6 +298,11 @@ pub struct Entry {
     pub wanted: Wanted,
     /// The token of an invitation to accept with it.
     pub invitation: Option<String>,
+}
+
+/// What the database tells of a work that it was given.
+async fn told<T>(answered: oneshot::Receiver<Result<T>>) -> Result<T> {
+    answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the database is gone".into())))
 }
 
 /// Runs hashing in its lane.
