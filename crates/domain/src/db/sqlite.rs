@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -18,6 +18,8 @@ mod writer;
 
 /// How long a statement waits for another process (the command line beside a server).
 const BUSY: Duration = Duration::from_secs(5);
+/// The pause before a statement is tried again for which SQLite does not wait.
+const AGAIN: Duration = Duration::from_millis(5);
 /// Statements that a connection keeps prepared; there are fewer in all.
 const STATEMENTS: usize = 400;
 
@@ -33,7 +35,7 @@ impl Sqlite {
             return Err(Error::Unavailable(format!("SQLite {} is too old", rusqlite::version())));
         }
         let connection = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        patiently(|| connection.pragma_update(None, "journal_mode", "WAL"))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         // SQLite would do it inside a commit and keep silent about failures.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -195,6 +197,22 @@ fn connect_to(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Tries again while another process has the file. Where SQLite wants to make a reader's lock a writer's, as for the change of
+/// a new file's journal, it does not wait by itself, as two who did would wait for each other.
+fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let until = Instant::now() + BUSY;
+    loop {
+        match work() {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < until =>
+            {
+                std::thread::sleep(AGAIN);
+            }
+            result => return result,
+        }
+    }
+}
+
 fn execute(connection: &Connection, sql: &'static str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.raw_execute().map(drop)
 }
@@ -250,6 +268,25 @@ mod tests {
         sqlite.writer.enqueue(wait, |_| {});
         begun.recv().unwrap();
         release
+    }
+
+    #[test]
+    fn many_may_open_a_new_file_at_once() {
+        for round in 0..20 {
+            let folder =
+                std::env::temp_dir().join(format!("guildhall-sqlite-{}-open-{round}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            let together = std::sync::Barrier::new(8);
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        together.wait();
+                        drop(Sqlite::open(&folder.join("test.db"), Timestamp(0), 256).unwrap());
+                    });
+                }
+            });
+            std::fs::remove_dir_all(folder).unwrap();
+        }
     }
 
     #[test]
