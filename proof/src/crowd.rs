@@ -98,8 +98,8 @@ fn whole(answer: &[u8]) -> Option<(u16, bool)> {
 /// Connections that rest between two requests.
 struct Pool {
     address: SocketAddr,
-    resting: Mutex<Vec<TcpStream>>,
-    open: AtomicU32,
+    resting: Mutex<Vec<(TcpStream, Open)>>,
+    open: Arc<AtomicU32>,
 }
 
 impl Pool {
@@ -107,18 +107,34 @@ impl Pool {
         let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut stream = match resting {
             Some(stream) => stream,
-            None if self.open.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS => {
-                self.open.fetch_sub(1, Ordering::Relaxed);
+            None if self.open.load(Ordering::Relaxed) >= CONNECTIONS => {
                 return Err(io::ErrorKind::QuotaExceeded.into());
             }
-            None => connect(self.address).await?,
+            None => {
+                let open = Open::one_more(&self.open);
+                (connect(self.address).await?, open)
+            }
         };
-        let told = ask(&mut stream, request).await;
-        match told {
-            Ok(_) => self.resting.lock().unwrap_or_else(PoisonError::into_inner).push(stream),
-            Err(_) => drop(self.open.fetch_sub(1, Ordering::Relaxed)),
-        }
-        told
+        // Who gives up on an answer drops the connection here.
+        let told = ask(&mut stream.0, request).await?;
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
+        Ok(told)
+    }
+}
+
+/// A connection that is counted while it is open.
+struct Open(Arc<AtomicU32>);
+
+impl Open {
+    fn one_more(open: &Arc<AtomicU32>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(open.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -128,7 +144,7 @@ pub(crate) async fn flood(
     call: &Call,
     (rate, lasting): (f64, Duration),
 ) -> Result<Vec<Sample>> {
-    let pool = Pool { address: address.parse()?, resting: Mutex::default(), open: AtomicU32::new(0) };
+    let pool = Pool { address: address.parse()?, resting: Mutex::default(), open: Arc::default() };
     let (pool, request) = (Arc::new(pool), Arc::new(call.bytes()));
     let begun = Instant::now();
     let mut ticks = interval(Duration::from_millis(1));

@@ -17,6 +17,7 @@ use guildhall_domain::{Error, Result};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::issuers::Issuers;
+use crate::load;
 use crate::media::Media;
 use crate::tokens::{Claims, Keys, TokenError};
 
@@ -53,6 +54,8 @@ pub struct Parts {
 
 /// Searches that run at the same time.
 static SEARCHES: Semaphore = Semaphore::const_new(2);
+/// Those, and searches that wait for their turn; one more is told to come back.
+static SEARCHING: Semaphore = Semaphore::const_new(64);
 
 struct Lanes {
     running: Semaphore,
@@ -109,14 +112,15 @@ impl App {
     /// Runs an operation that looks at more than a few rows, where it holds nobody up: on a thread of its own, few at a time.
     ///
     /// # Errors
-    /// What the operation refuses.
+    /// What the operation refuses; [`Error::Unavailable`] where too many wait.
     pub async fn search<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Db) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
+        let place = SEARCHING.try_acquire().map_err(|_| load::too_much())?;
         let turn = SEARCHES.acquire().await.map_err(|_| Error::Internal("no turn for a search".into()))?;
         // Held until the work is done, also where nobody waits for it any more.
-        let turn = Arc::new(turn);
+        let turn = Arc::new((place, turn));
         let work = move |db: &Db| {
             let done = work(db);
             drop(turn);

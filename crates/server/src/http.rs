@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::app::App;
 use crate::client::{Client, Network};
 use crate::dialects::Dialect;
+use crate::load;
 
 mod body;
 mod keys;
@@ -289,6 +290,24 @@ pub fn retry_after(mut response: Response, after: std::time::Duration) -> Respon
     response
 }
 
+/// What one is answered who is turned away. The log tells of all of them in one line.
+pub fn too_much<D: Dialect>() -> Response {
+    let mut answer = D::Error::from(load::too_much()).into_response();
+    answer.extensions_mut().remove::<Cause>();
+    answer
+}
+
+/// That there is a turn for a list. Asked first by the routes of lists, so that turning one away costs nothing else.
+pub struct Turn<D>(PhantomData<D>);
+
+impl<S: Send + Sync, D: Dialect> FromRequestParts<S> for Turn<D> {
+    type Rejection = Response;
+
+    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Response> {
+        if load::turns_lists_away() { Err(too_much::<D>()) } else { Ok(Self(PhantomData)) }
+    }
+}
+
 /// How many elements of a list are read at a time: a piece takes less than a millisecond, and so long a list begins hardly
 /// later than a short one.
 pub const PIECE: usize = 100;
@@ -320,22 +339,25 @@ where
             return json_bytes(StatusCode::OK, Body::from(self.first));
         }
         let Self { first, next, end, .. } = self;
+        // Pieces are about as long as the first.
+        let length = first.len() + first.len() / 8;
         let rest = futures_util::stream::unfold(Some((app.clone(), next, end)), move |rest| async move {
             let (app, mut next, end) = rest?;
-            // What was read so far goes out, and others have their turn, before more is read.
-            tokio::task::yield_now().await;
             let read = move |db: &Db| {
-                let mut piece = Vec::new();
+                let mut piece = Vec::with_capacity(length);
                 next(db, &mut piece).map(|is_more| (piece, is_more, next))
             };
-            match app.read(read).await {
-                Ok((piece, true, next)) => Some((Ok(Bytes::from(piece)), Some((app, next, end)))),
-                Ok((mut piece, false, _)) => {
+            // What was read so far goes out, and others have their turn, before more is read.
+            let here = app.clone();
+            match load::in_turn(async move { here.read(read).await }).await {
+                Some(Ok((piece, true, next))) => Some((Ok(Bytes::from(piece)), Some((app, next, end)))),
+                Some(Ok((mut piece, false, _))) => {
                     piece.extend_from_slice(end.as_ref().as_bytes());
                     Some((Ok(Bytes::from(piece)), None))
                 }
-                Err(error) => {
-                    tracing::error!(%error, "a list broke off");
+                why => {
+                    let error = why.and_then(Result::err).map(|error| error.to_string());
+                    tracing::error!(error, "a list broke off");
                     Some((Err(std::io::Error::other("the list broke off")), None))
                 }
             }

@@ -173,16 +173,8 @@ struct Words {
 
 impl Words {
     const fn of<D: Dialect>() -> Self {
-        Self { unknown_path: D::unknown_path, too_much: too_much::<D> }
+        Self { unknown_path: D::unknown_path, too_much: http::too_much::<D> }
     }
-}
-
-/// What one is answered who comes while more is asked than can be done. The log tells of all of them in one line.
-fn too_much<D: Dialect>() -> Response {
-    let error = guildhall_domain::Error::Unavailable("more is asked than can be done".into());
-    let mut answer = D::Error::from(error).into_response();
-    answer.extensions_mut().remove::<http::Cause>();
-    answer
 }
 
 /// The words of the dialect below whose paths `path` lies.

@@ -157,6 +157,12 @@ impl Listing {
         is_all.then_some(direction)
     }
 
+    /// Whether the first piece of it, or of a part of it (so many from a place), takes a look at no more than `piece` rows.
+    #[must_use]
+    pub fn is_quick(&self, window: Option<(usize, usize)>, piece: usize) -> bool {
+        self.natural().is_some() && window.is_none_or(|(skip, most)| skip == 0 && most <= piece)
+    }
+
     /// Whether it holds nothing but organizations that the caller belongs to: but for the system nobody else holds a right or
     /// sees archived ones.
     fn is_of_own(&self, actor: &Actor) -> bool {

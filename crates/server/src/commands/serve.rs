@@ -30,14 +30,6 @@ use crate::workers::{self, Post, told};
 /// How long the workers, and then what still runs beside them, may take to end when the last answer is out.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
-/// After how many turns of tasks a thread looks for what came in meanwhile. A turn that writes a piece of a list takes most of
-/// a millisecond: with the runtime's usual 61, who comes while lists are written would wait for that many.
-const LOOK_EVERY: u32 = 16;
-
-/// Every how many turns is one of a task that no thread has for its own: where many come at once, those who came last. With
-/// the runtime's usual dozens, lists that are being written would keep them from being heard at all.
-const NEWCOMER_EVERY: u32 = 2;
-
 /// Who is told what when the server can be reached.
 pub(super) enum Greeting {
     /// Somebody who started it by hand: where things are, and what to do with the options that say where.
@@ -54,11 +46,7 @@ pub(super) fn serve(config: Config, greeting: Greeting) -> Result<(), Failure> {
     // What is wrong with the configuration is told before anything is made.
     config.public_url_at(config.listen)?;
     let log = observe::init(&config.log, io::stderr().is_terminal()).map_err(|why| Fault::new("log", why))?;
-    let runtime = Builder::new_multi_thread()
-        .enable_all()
-        .event_interval(LOOK_EVERY)
-        .global_queue_interval(NEWCOMER_EVERY)
-        .build();
+    let runtime = Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
     for name in unknown_variables() {
         tracing::warn!("{name}: there is no such key");
