@@ -11,6 +11,7 @@ found, the count, the seed, the versions. What it cannot accept is told in full 
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -151,23 +152,26 @@ def configuration(place, dialect):
 
 
 def run(asked, schemathesis, place):
-    """Round after round until enough was sent."""
+    """Round after round until enough was sent, as many pairs of an API and a role at a time as there are processors."""
     tally = {"requests": 0, "statuses": {}, "refused": [], "failures": []}
-    dialects, roles = asked.dialect or DIALECTS, asked.role or ROLES
-    for round_number in range(1_000):
-        for dialect in dialects:
-            for role in roles:
-                description = described(place, dialect, asked.control)
-                share = max(1, (asked.requests - tally["requests"]) // (len(dialects) * len(roles)))
-                one = once(asked.seed + round_number, schemathesis, place, (dialect, role, share, description))
-                tally["requests"] += one["requests"]
-                for status, count in one["statuses"].items():
+    pairs = [(dialect, role) for dialect in asked.dialect or DIALECTS for role in asked.role or ROLES]
+    descriptions = {dialect: described(place, dialect, asked.control) for dialect, _ in pairs}
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for round_number in range(1_000):
+            share = max(1, (asked.requests - tally["requests"]) // len(pairs))
+
+            def one(pair):
+                return once(asked.seed + round_number, schemathesis, place, (*pair, share, descriptions[pair[0]]))
+
+            for (dialect, role), told in zip(pairs, pool.map(one, pairs)):
+                tally["requests"] += told["requests"]
+                for status, count in told["statuses"].items():
                     tally["statuses"][status] = tally["statuses"].get(status, 0) + count
-                tally["failures"] += one["failures"]
-                tally["refused"] += one["excused"]
-                print(f"{dialect:8} {role:7} {one['requests']:6} requests, {len(one['failures'])} failures", flush=True)
-        if tally["requests"] >= asked.requests or tally["failures"]:
-            return tally
+                tally["failures"] += told["failures"]
+                tally["refused"] += told["excused"]
+                print(f"{dialect:8} {role:7} {told['requests']:6} requests, {len(told['failures'])} failures", flush=True)
+            if tally["requests"] >= asked.requests or tally["failures"]:
+                return tally
     return tally
 
 
@@ -188,9 +192,11 @@ def described(place, dialect, without_404):
 
 def once(seed, schemathesis, place, what):
     dialect, role, share, description = what
-    settings = place.folder / "schemathesis.toml"
+    folder = place.folder / f"{dialect}-{role}"
+    folder.mkdir(exist_ok=True)
+    settings = folder / "schemathesis.toml"
     settings.write_text(configuration(place, dialect))
-    result = place.folder / "result.json"
+    result = folder / "result.json"
     result.unlink(missing_ok=True)
     examples = max(2, min(200, share // 60))
     command = [str(schemathesis), "--config-file", str(settings), "run", description]
@@ -204,7 +210,7 @@ def once(seed, schemathesis, place, what):
         "GUILDHALL_FUZZ_ROLE": role,
         "GUILDHALL_FUZZ_TOKEN": f"{place.program} token create --data {place.folder}/data --user {role}@example.org",
     }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=place.folder)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder)
     if not result.exists():
         raise SystemExit(f"schemathesis did not run against {dialect}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
     told = json.loads(result.read_text())

@@ -123,6 +123,21 @@ impl Item {
         matches!(self, Self::SlowClients | Self::Overload | Self::Timing)
     }
 
+    /// Whether a busy machine makes it worse than it is.
+    pub(crate) fn is_clocked(self) -> bool {
+        self.is_timed() || self == Self::Speed
+    }
+
+    /// Whether it is tried with nothing beside it: what it claims is a matter of seconds or less.
+    pub(crate) fn is_alone(self) -> bool {
+        self.is_clocked() || matches!(self, Self::PostgresqlKilled | Self::Standby)
+    }
+
+    /// Whether it takes minutes.
+    pub(crate) fn is_long(self) -> bool {
+        matches!(self, Self::Fuzz | Self::Authorization | Self::Races | Self::Engines)
+    }
+
     /// Tries it. What is judged by times is tried once more where it did not hold, and that is told.
     ///
     /// # Errors

@@ -35,6 +35,19 @@ pub(crate) fn today() -> Result<String> {
     Ok(String::from_utf8_lossy(&out).trim().to_owned())
 }
 
+/// The commit that is checked out, with `+` where something was changed since.
+pub(crate) fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let out =
+            Command::new("git").current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).output().ok()?;
+        out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short=10", "HEAD"]) else { return "an unknown commit".into() };
+    let is_changed =
+        git(&["status", "--porcelain", "--", "..", ":!../docs/proof.md"]).is_none_or(|out| !out.is_empty());
+    format!("`{commit}{}`", if is_changed { "+" } else { "" })
+}
+
 fn kernel() -> Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned())
 }

@@ -5,10 +5,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use guildhall_domain::clock::Random;
 
-use crate::item::Item;
+use crate::item::{Item, Told};
 use crate::page::Page;
 use crate::place::Place;
 
@@ -39,13 +40,14 @@ mod tracer;
 mod workload;
 
 /// A line for who runs this. Nothing here is handled: a run that cannot be trusted ends.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 const USAGE: &str = "usage: proof [quick|long] [--seed N] [--write FILE] [ITEM…]
   quick         a few of each, for every change (the default)
   long          as many of each as a release is judged by
   --seed N      repeats what chance decided in a run that told this seed
-  --write FILE  writes the page of the whole run, docs/proof.md
+  --write FILE  writes the page, docs/proof.md; the rows of what is not tried stay
+  --times-aside what is a matter of times alone is told and does not decide the exit code: for a machine that does other things
   --program FILE  the program that is tried, in place of this checkout's release build
   ITEM          one of those that `proof --list` lists; all of them where none is named";
 
@@ -67,18 +69,26 @@ struct Wish {
     seed: u64,
     write: Option<PathBuf>,
     program: Option<PathBuf>,
+    times_aside: bool,
     items: Vec<Item>,
 }
 
 impl Wish {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let mut wish =
-            Self { long: false, seed: fresh_seed(), write: None, program: None, items: Vec::new() };
+        let mut wish = Self {
+            long: false,
+            seed: fresh_seed(),
+            write: None,
+            program: None,
+            times_aside: false,
+            items: Vec::new(),
+        };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match (argument.as_str(), Item::parse(argument)) {
                 ("quick", _) => wish.long = false,
                 ("long", _) => wish.long = true,
+                ("--times-aside", _) => wish.times_aside = true,
                 ("--seed", _) => wish.seed = arguments.next().ok_or(USAGE)?.parse()?,
                 ("--write", _) => wish.write = Some(arguments.next().ok_or(USAGE)?.into()),
                 ("--program", _) => wish.program = Some(arguments.next().ok_or(USAGE)?.into()),
@@ -95,6 +105,29 @@ impl Wish {
 
 fn fresh_seed() -> u64 {
     u64::from(u32::from_le_bytes(Random::system().bytes()))
+}
+
+/// Tries each, as many at a time as there are processors, those that take longest first.
+fn side_by_side(
+    mut items: Vec<Item>,
+    try_one: impl Fn(Item) -> Result<Told, String> + Sync,
+) -> Result<Vec<Told>, String> {
+    items.sort_by_key(|item| !item.is_long());
+    let left = Mutex::new(items.into_iter());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    std::thread::scope(|scope| {
+        let lanes = std::thread::available_parallelism().map_or(1, usize::from);
+        let lanes: Vec<_> = (0..lanes)
+            .map(|_| {
+                scope.spawn(|| std::iter::from_fn(next).map(&try_one).collect::<Result<Vec<Told>, String>>())
+            })
+            .collect();
+        let mut all = Vec::new();
+        for lane in lanes {
+            all.extend(lane.join().map_err(|_| "an item panicked")??);
+        }
+        Ok(all)
+    })
 }
 
 /// Runs what was asked for; answers whether all of it held.
@@ -120,13 +153,25 @@ fn run(arguments: &[String]) -> Result<bool> {
     let place = Place::new(program, wish.long, wish.seed)?;
     let versions = machine::versions(&place.program)?;
     let mut page = Page::new(wish.long);
-    for item in wish.items {
-        let told = item.run(&place)?;
+    let (alone, together): (Vec<Item>, Vec<Item>) = wish.items.into_iter().partition(|item| item.is_alone());
+    let try_one = |item: Item| {
+        let told = item.run(&place).map_err(|error| format!("{}: {error}", item.name()))?;
         println!("{}; {versions}", told.line(wish.seed));
+        Ok::<_, String>(told)
+    };
+    for told in side_by_side(together, try_one)? {
         page.add(told);
     }
-    if let Some(file) = wish.write {
-        std::fs::write(file, page.render(&place)?)?;
+    for item in alone {
+        match try_one(item) {
+            Ok(told) => page.add(told),
+            Err(error) if wish.times_aside && item.is_clocked() => eprintln!("{error}"),
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(page.all_held())
+    if let Some(file) = wish.write {
+        let earlier = std::fs::read_to_string(&file).unwrap_or_default();
+        std::fs::write(file, page.render(&place, &earlier)?)?;
+    }
+    Ok(page.all_held(|item| !(wish.times_aside && item.is_clocked())))
 }
