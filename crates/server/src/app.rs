@@ -16,6 +16,7 @@ use guildhall_domain::outbox::Secrets;
 use guildhall_domain::{Error, Result};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
+use crate::client::Network;
 use crate::issuers::Issuers;
 use crate::load;
 use crate::media::Media;
@@ -54,8 +55,6 @@ pub struct Parts {
 
 /// Searches that run at the same time.
 static SEARCHES: Semaphore = Semaphore::const_new(2);
-/// Those, and searches that wait for their turn; one more is told to come back.
-static SEARCHING: Semaphore = Semaphore::const_new(64);
 
 struct Lanes {
     running: Semaphore,
@@ -115,9 +114,13 @@ impl App {
     /// What the operation refuses; [`Error::Unavailable`] where too many wait.
     pub async fn search<T: Send + 'static>(
         &self,
+        client: Network,
         work: impl FnOnce(&Db) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
-        let place = SEARCHING.try_acquire().map_err(|_| load::too_much())?;
+        if load::SEARCHES.is_full_for(client) {
+            return Err(Error::Unavailable(load::TOO_MUCH.into()));
+        }
+        let place = load::SEARCHES.join(client);
         let turn = SEARCHES.acquire().await.map_err(|_| Error::Internal("no turn for a search".into()))?;
         // Held until the work is done, also where nobody waits for it any more.
         let turn = Arc::new((place, turn));

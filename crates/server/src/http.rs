@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
+use std::net::Ipv4Addr;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request};
@@ -18,7 +19,7 @@ use serde::de::DeserializeOwned;
 use crate::app::App;
 use crate::client::{Client, Network};
 use crate::dialects::Dialect;
-use crate::load;
+use crate::load::{self, Place};
 
 mod body;
 mod keys;
@@ -274,6 +275,10 @@ pub fn refused(response: Response, error: Option<&guildhall_domain::Error>) -> R
     use guildhall_domain::Error as E;
     match error {
         Some(E::Limited(after)) => retry_after(response, *after),
+        // The log tells of all that were turned away in one line.
+        Some(E::Unavailable(why)) if why == load::TOO_MUCH => {
+            retry_after(response, std::time::Duration::from_secs(1))
+        }
         Some(error @ (E::Unavailable(_) | E::InDoubt(_))) => {
             internal(retry_after(response, std::time::Duration::from_secs(1)), &error.to_string())
         }
@@ -290,21 +295,29 @@ pub fn retry_after(mut response: Response, after: std::time::Duration) -> Respon
     response
 }
 
-/// What one is answered who is turned away. The log tells of all of them in one line.
+/// What one is answered who is turned away.
 pub fn too_much<D: Dialect>() -> Response {
-    let mut answer = D::Error::from(load::too_much()).into_response();
-    answer.extensions_mut().remove::<Cause>();
-    answer
+    D::Error::from(guildhall_domain::Error::Unavailable(load::TOO_MUCH.into())).into_response()
 }
 
-/// That there is a turn for a list. Asked first by the routes of lists, so that turning one away costs nothing else.
-pub struct Turn<D>(PhantomData<D>);
+/// That there is a turn for a list as long as the server is large, and for whom. Asked first, so that turning one away costs
+/// nothing else.
+pub struct Turn<D> {
+    /// Who asks for it.
+    pub client: Network,
+    dialect: PhantomData<D>,
+}
 
 impl<S: Send + Sync, D: Dialect> FromRequestParts<S> for Turn<D> {
     type Rejection = Response;
 
-    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Response> {
-        if load::turns_lists_away() { Err(too_much::<D>()) } else { Ok(Self(PhantomData)) }
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let Client(ip) = parts.extensions.get().copied().unwrap_or(Client(Ipv4Addr::UNSPECIFIED.into()));
+        let client = Network::of(ip);
+        if load::LISTS.is_full_for(client) {
+            return Err(too_much::<D>());
+        }
+        Ok(Self { client, dialect: PhantomData })
     }
 }
 
@@ -333,7 +346,18 @@ where
 {
     /// The answer; what is not read yet is read from the database of `app`.
     #[must_use]
-    pub fn respond(mut self, app: &App) -> Response {
+    pub fn respond(self, app: &App) -> Response {
+        self.answer(app, || None)
+    }
+
+    /// The same of a list that has a queue.
+    #[must_use]
+    pub fn respond_in<D>(self, app: &App, turn: &Turn<D>) -> Response {
+        let client = turn.client;
+        self.answer(app, move || Some(load::LISTS.join(client)))
+    }
+
+    fn answer(mut self, app: &App, place: impl Fn() -> Option<Place> + Copy + Send + 'static) -> Response {
         if self.is_whole {
             self.first.extend_from_slice(self.end.as_ref().as_bytes());
             return json_bytes(StatusCode::OK, Body::from(self.first));
@@ -349,7 +373,7 @@ where
             };
             // What was read so far goes out, and others have their turn, before more is read.
             let here = app.clone();
-            match load::in_turn(async move { here.read(read).await }).await {
+            match load::in_turn(place(), async move { here.read(read).await }).await {
                 Some(Ok((piece, true, next))) => Some((Ok(Bytes::from(piece)), Some((app, next, end)))),
                 Some(Ok((mut piece, false, _))) => {
                     piece.extend_from_slice(end.as_ref().as_bytes());

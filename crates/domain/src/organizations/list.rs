@@ -157,10 +157,12 @@ impl Listing {
         is_all.then_some(direction)
     }
 
-    /// Whether the first piece of it, or of a part of it (so many from a place), takes a look at no more than `piece` rows.
+    /// Whether the first piece of it, or of a part of it (so many from a place), takes a look at few rows: `piece`, and the
+    /// caller's own. How long a list is, is told of each part, and the caller's own are counted one by one.
     #[must_use]
-    pub fn is_quick(&self, window: Option<(usize, usize)>, piece: usize) -> bool {
-        self.natural().is_some() && window.is_none_or(|(skip, most)| skip == 0 && most <= piece)
+    pub fn is_quick(&self, actor: &Actor, window: Option<(usize, usize)>, piece: usize) -> bool {
+        let is_beginning = |(skip, most)| skip == 0 && most <= piece && actor.user_id().is_none();
+        self.natural().is_some() && window.is_none_or(is_beginning)
     }
 
     /// Whether it holds nothing but organizations that the caller belongs to: but for the system nobody else holds a right or
@@ -249,6 +251,9 @@ pub fn list(
     Ok((start.next(db, actor, listing, piece)?, Some(count)))
 }
 
+/// Rows that a round reads at the least where a list's beginning is sought.
+const A_ROUND: usize = 100;
+
 impl Page {
     /// Whether nothing comes after this piece.
     #[must_use]
@@ -289,10 +294,12 @@ impl Page {
 
     /// The first `most` of what comes after this piece, and nothing behind them.
     fn first(&self, db: &Db, actor: &Actor, listing: &Listing, most: usize) -> Result<Self> {
-        let mut page = self.next(db, actor, listing, most)?;
-        // What is read and not shown (an archived one that is not wanted) leaves room for the next.
+        // What is read and not shown (an archived one that is not wanted) leaves room for the next; each round looks at all of
+        // the caller's own, so that there are to be few.
+        let piece = most.max(A_ROUND);
+        let mut page = self.next(db, actor, listing, piece)?;
         while page.seen.len() < most && !page.is_last() {
-            let Page { seen, rest } = page.next(db, actor, listing, most)?;
+            let Page { seen, rest } = page.next(db, actor, listing, piece)?;
             page.seen.extend(seen);
             page.rest = rest;
         }

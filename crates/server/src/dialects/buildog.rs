@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{Dialect, Routes, Slash};
 use crate::app::App;
 use crate::auth::{Failure, SignedIn};
-use crate::http::{self, Fault, PIECE, Payload, Pieces, Precision, Turn, rfc3339};
+use crate::http::{self, Fault, PIECE, Payload, Pieces, Precision, rfc3339};
 
 mod describe;
 
@@ -65,11 +65,7 @@ fn user_id(user: &User) -> String {
     user.subject.clone().unwrap_or_else(|| user.uid.uuid())
 }
 
-async fn list(
-    _: Turn<Buildog>,
-    State(app): State<App>,
-    SignedIn { actor, .. }: SignedIn<Buildog>,
-) -> Result<Response, Error> {
+async fn list(State(app): State<App>, SignedIn { actor, .. }: SignedIn<Buildog>) -> Result<Response, Error> {
     let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
     let caller = actor.clone();
     let mine =

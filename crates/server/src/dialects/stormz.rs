@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use super::{Dialect, Routes, Slash};
 use crate::app::App;
 use crate::auth::{Failure, SignedIn};
-use crate::http::{self, Fault, PIECE, Params, Payload, Precision, Query, Turn, rfc3339};
+use crate::http::{self, Fault, PIECE, Params, Payload, Precision, Query, rfc3339};
 
 mod avatar;
 mod describe;
@@ -113,7 +113,6 @@ async fn me(State(app): State<App>, SignedIn { actor, .. }: SignedIn<Stormz>) ->
 }
 
 async fn mine(
-    _: Turn<Stormz>,
     State(app): State<App>,
     SignedIn { actor, .. }: SignedIn<Stormz>,
     uri: Uri,

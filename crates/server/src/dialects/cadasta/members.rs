@@ -17,7 +17,7 @@ use super::fields::{self, ALREADY_MEMBER, Complaints, Read, told};
 use super::{Cadasta, Error, at};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::http::{self, PIECE, Params, Payload, Pieces, Precision, Turn, rfc3339};
+use crate::http::{self, PIECE, Params, Payload, Pieces, Precision, rfc3339};
 
 /// Of somebody in charge who would change what they are themself.
 const OWN_FLAG: &str =
@@ -85,7 +85,6 @@ pub(super) async fn stream<T: Serialize + 'static>(
 }
 
 pub(super) async fn list(
-    _: Turn<Cadasta>,
     State(app): State<App>,
     Caller { actor, .. }: Caller<Cadasta>,
     params: Params,

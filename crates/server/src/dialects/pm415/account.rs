@@ -20,7 +20,7 @@ use super::lists::{self, Frame, Named, Plain};
 use super::organization::current;
 use super::{Confirmed, Error, Pm415};
 use crate::app::{App, Entry};
-use crate::http::{self, Address, Payload, Query, Turn};
+use crate::http::{self, Address, Payload, Query};
 
 struct Registration {
     email: Email,
@@ -238,7 +238,6 @@ struct OrganizationAndRole {
 }
 
 pub(super) async fn organizations(
-    _: Turn<Pm415>,
     State(app): State<App>,
     Confirmed(actor): Confirmed,
 ) -> Result<Response, Error> {

@@ -18,7 +18,7 @@ use super::form::{self, Form};
 use super::lists::{self, Frame, Piece};
 use super::{BAD_INVITATION, Confirmed, Error, Pm415, at};
 use crate::app::App;
-use crate::http::{self, PIECE, Params, Payload, Query, Turn};
+use crate::http::{self, PIECE, Params, Payload, Query};
 
 /// How long an invitation is good.
 const INVITATION_LASTS: Duration = Duration::from_secs(24 * 3600);
@@ -54,7 +54,6 @@ impl From<&Member> for Person {
 }
 
 pub(super) async fn list(
-    _: Turn<Pm415>,
     State(app): State<App>,
     Confirmed(actor): Confirmed,
     path: Params,

@@ -15,7 +15,7 @@ use super::form::{self, Form};
 use super::lists::{self, Dated, Frame};
 use super::{Confirmed, Error, Pm415, at};
 use crate::app::App;
-use crate::http::{self, Params, Payload, Precision, Turn, rfc3339};
+use crate::http::{self, Params, Payload, Precision, rfc3339};
 
 /// One does not belong to two organizations of one name.
 const TERMS: Terms = Terms { own_names_differ: true, creator_leads_or_is_free: false };
@@ -72,11 +72,7 @@ pub(super) async fn create(
     Ok(answer.await?)
 }
 
-pub(super) async fn list(
-    _: Turn<Pm415>,
-    State(app): State<App>,
-    Confirmed(actor): Confirmed,
-) -> Result<Response, Error> {
+pub(super) async fn list(State(app): State<App>, Confirmed(actor): Confirmed) -> Result<Response, Error> {
     let mut answer = json!({"success": true, "organizations": []});
     if let Some((organization, role)) = current(&app, &actor).await? {
         answer["current"] = json!(Dated::of(&organization, role));

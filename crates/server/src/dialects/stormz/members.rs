@@ -16,7 +16,7 @@ use super::lists::{self, Paging};
 use super::{Error, Stormz, at, require};
 use crate::app::App;
 use crate::auth::SignedIn;
-use crate::http::{self, PIECE, Params, Payload, Query, Turn};
+use crate::http::{self, PIECE, Params, Payload, Query};
 
 #[derive(Serialize)]
 struct Member {
@@ -39,13 +39,13 @@ impl Member {
 }
 
 pub(super) async fn list(
-    _: Turn<Stormz>,
     State(app): State<App>,
     SignedIn { actor, .. }: SignedIn<Stormz>,
     params: Params,
     uri: Uri,
+    query: Query,
 ) -> Result<Response, Error> {
-    let (at, query) = (at(&params), Query::read(uri.query().unwrap_or_default()));
+    let at = at(&params);
     let paging = match Paging::read(&query) {
         Ok(paging) => paging,
         Err(error) => {
