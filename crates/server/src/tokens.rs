@@ -247,11 +247,6 @@ pub(crate) fn generate(db: &Db, seal: &Seal) -> Result<NewKey, KeysError> {
     Ok(NewKey { id, created_at: db.clock().now(), value })
 }
 
-/// The `kid` of a P-256 key in PKCS#8; nothing where it is none.
-pub(crate) fn kid(pkcs8: &[u8]) -> Option<String> {
-    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).ok().map(|pair| kid_of(&pair))
-}
-
 /// The `iss` of a token that nobody has verified yet: good for choosing who shall verify it, and for nothing else.
 /// Nothing for what is no JSON Web Token of three parts, or is longer than 16 KiB.
 #[must_use]

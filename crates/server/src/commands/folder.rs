@@ -239,9 +239,7 @@ pub(super) struct Ring {
 pub(super) fn open_keys(config: &Config, db: &Db) -> Result<Ring, Failure> {
     let seal = open_seal(config, db)?;
     let open = || {
-        if keyring::prepare(db, &seal, Some(&config.data))? {
-            tracing::info!(folder = %config.data.display(), "keys taken into the database; their files are not read again");
-        }
+        keyring::prepare(db, &seal)?;
         let secrets = keyring::mail_secrets(db, &seal)?;
         Ok((Keys::open(db, seal.clone(), config.names.clone())?, secrets))
     };

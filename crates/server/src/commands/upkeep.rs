@@ -48,7 +48,7 @@ pub(super) fn signing_key(config: &Config, out: Output, command: SigningKeyComma
             }
             // First, so that a secret that is lost is not asked for.
             keys::forget(&db, &Actor::system())?;
-            keyring::prepare(&db, &folder::open_seal(config, &db)?, None).map_err(Failure::new)?;
+            keyring::prepare(&db, &folder::open_seal(config, &db)?).map_err(Failure::new)?;
             out.show(&json!({}), "every session token and mailed link has ended; restart every server")
         }
     }

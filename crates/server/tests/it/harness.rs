@@ -137,7 +137,7 @@ impl House {
         };
         let db = place.open(settings);
         let seal = Seal::new(None);
-        keyring::prepare(&db, &seal, None).unwrap();
+        keyring::prepare(&db, &seal).unwrap();
         let keys = Keys::open(&db, seal, Names::default()).unwrap();
         let given = plan.clone();
         let app = App::new(Parts {

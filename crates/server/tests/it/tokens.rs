@@ -104,7 +104,7 @@ fn open_as(folder: &Folder, clock: &Clock, names: Names) -> Node {
     fs::create_dir_all(&folder.0).unwrap();
     let settings = Settings { clock: clock.clone(), ..Settings::default() };
     let db = Db::sqlite(&folder.0.join("guildhall.db"), settings).unwrap();
-    keyring::prepare(&db, &seal(), None).unwrap();
+    keyring::prepare(&db, &seal()).unwrap();
     let keys = Keys::open(&db, seal(), names).unwrap();
     Node { db, keys }
 }
