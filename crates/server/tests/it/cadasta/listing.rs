@@ -1,5 +1,7 @@
 //! The list of organizations: which, in what order, in which parts.
 
+use guildhall::client::Network;
+use guildhall::load;
 use guildhall_domain::authz::{Role, State};
 use guildhall_domain::memberships::{Joining, Visibility};
 use serde_json::{Value, json};
@@ -179,4 +181,39 @@ async fn what_is_not_shown_does_not_shorten_a_part() {
     // Not wanted by the one, and not there for the other, who is in charge of neither.
     assert_eq!(slugs(&house, "ana", "?archived=false&limit=2").await, ["c", "d"]);
     assert_eq!(slugs(&house, "bob", "?limit=1").await, ["c"]);
+}
+
+#[tokio::test]
+async fn who_waits_for_many_lists_is_turned_away_and_nobody_else() {
+    let house = House::new();
+    house.user("ana");
+    let (greedy, other) = ("192.0.2.201", "192.0.2.202");
+    let client = Network::of(greedy.parse().unwrap());
+    let mut places = Vec::new();
+    for (queue, list) in [(&*load::LISTS, ALL.to_owned()), (&*load::SEARCHES, format!("{ALL}?search=a"))] {
+        while !queue.is_full_for(client) {
+            places.push(queue.join(client));
+        }
+        let refused = house.send(get(&list).from(greedy)).await;
+        refused.is(503, json!({"detail": "Service temporarily unavailable, try again later."}));
+        assert_eq!(refused.header("retry-after"), "1");
+        house.send(get(&list).from(other)).await.is(200, json!([]));
+    }
+    let account = house.send(by(&house, "ana", get("/api/v1/account/")).from(greedy)).await;
+    assert_eq!(account.status, 200);
+    drop(places);
+    house.send(get(ALL).from(greedy)).await.is(200, json!([]));
+}
+
+#[tokio::test]
+async fn a_page_behind_many_that_are_not_wanted_is_full() {
+    let house = House::new();
+    house.user("ana");
+    for number in 0..230 {
+        let slug = house.organization(&format!("A {number:03}"), "ana").slug;
+        house.archive(&slug, true);
+    }
+    house.organization("Zebra", "ana");
+    assert_eq!(slugs(&house, "ana", "?archived=false&limit=1").await, ["zebra"]);
+    assert_eq!(slugs(&house, "ana", "?archived=false").await, ["zebra"]);
 }
