@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use guildhall_domain::clock::Random;
 
-use crate::item::{Item, Told};
+use crate::item::Item;
 use crate::page::Page;
 use crate::place::Place;
 
@@ -110,23 +110,19 @@ fn fresh_seed() -> u64 {
 /// Tries each, as many at a time as there are processors, those that take longest first.
 fn side_by_side(
     mut items: Vec<Item>,
-    try_one: impl Fn(Item) -> Result<Told, String> + Sync,
-) -> Result<Vec<Told>, String> {
+    try_one: impl Fn(Item) -> Result<(), String> + Sync,
+) -> Result<(), String> {
     items.sort_by_key(|item| !item.is_long());
     let left = Mutex::new(items.into_iter());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let lane = || {
+        std::iter::from_fn(next)
+            .try_for_each(|item| try_one(item).map_err(|why| format!("{}: {why}", item.name())))
+    };
     std::thread::scope(|scope| {
         let lanes = std::thread::available_parallelism().map_or(1, usize::from);
-        let lanes: Vec<_> = (0..lanes)
-            .map(|_| {
-                scope.spawn(|| std::iter::from_fn(next).map(&try_one).collect::<Result<Vec<Told>, String>>())
-            })
-            .collect();
-        let mut all = Vec::new();
-        for lane in lanes {
-            all.extend(lane.join().map_err(|_| "an item panicked")??);
-        }
-        Ok(all)
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| "an item panicked")?)
     })
 }
 
@@ -152,26 +148,29 @@ fn run(arguments: &[String]) -> Result<bool> {
     };
     let place = Place::new(program, wish.long, wish.seed)?;
     let versions = machine::versions(&place.program)?;
-    let mut page = Page::new(wish.long);
+    let earlier = wish.write.as_ref().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+    let page = Mutex::new(Page::new(wish.long));
     let (alone, together): (Vec<Item>, Vec<Item>) = wish.items.into_iter().partition(|item| item.is_alone());
     let try_one = |item: Item| {
-        let told = item.run(&place).map_err(|error| format!("{}: {error}", item.name()))?;
+        let told = item.run(&place)?;
         println!("{}; {versions}", told.line(wish.seed));
-        Ok::<_, String>(told)
-    };
-    for told in side_by_side(together, try_one)? {
+        let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
         page.add(told);
-    }
+        // Each as soon as it is known: a long run may be ended before its end.
+        match &wish.write {
+            Some(file) => Ok(std::fs::write(file, page.render(&place, &earlier)?)?),
+            None => Ok(()),
+        }
+    };
+    side_by_side(together, |item| {
+        try_one(item).map_err(|error: Box<dyn std::error::Error>| error.to_string())
+    })?;
     for item in alone {
         match try_one(item) {
-            Ok(told) => page.add(told),
-            Err(error) if wish.times_aside && item.is_clocked() => eprintln!("{error}"),
-            Err(error) => return Err(error.into()),
+            Err(error) if wish.times_aside && item.is_clocked() => eprintln!("{}: {error}", item.name()),
+            tried => tried?,
         }
     }
-    if let Some(file) = wish.write {
-        let earlier = std::fs::read_to_string(&file).unwrap_or_default();
-        std::fs::write(file, page.render(&place, &earlier)?)?;
-    }
+    let page = page.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(page.all_held(|item| !(wish.times_aside && item.is_clocked())))
 }
