@@ -375,6 +375,8 @@ impl Place {
         command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]);
         command.args(["--host", "127.0.0.1", "--port", &self.port.to_string(), "--username", USER]);
         command.args(["--dbname", database]);
+        // A commit that waits for a standby waits for good: a test that has failed there is to end.
+        command.env("PGOPTIONS", "-c statement_timeout=60s");
         command
     }
 

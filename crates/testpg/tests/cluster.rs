@@ -58,6 +58,8 @@ fn what_was_committed_outlives_a_kill_and_a_promotion() {
     }
     let standby = primary.standby();
     primary.configure("synchronous_standby_names = 'standby'");
+    // It reads its settings again when it comes to it.
+    while primary.psql(database.name(), "SHOW synchronous_standby_names") != "standby" {}
     primary.psql(database.name(), "INSERT INTO things VALUES ('until')");
     primary.kill();
     standby.promote();
