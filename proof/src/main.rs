@@ -148,19 +148,19 @@ fn run(arguments: &[String]) -> Result<bool> {
     };
     let place = Place::new(program, wish.long, wish.seed)?;
     let versions = machine::versions(&place.program)?;
-    let earlier = wish.write.as_ref().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
-    let page = Mutex::new(Page::new(wish.long));
+    let page = Mutex::new(Page::new(&place)?);
     let (alone, together): (Vec<Item>, Vec<Item>) = wish.items.into_iter().partition(|item| item.is_alone());
     let try_one = |item: Item| {
         let told = item.run(&place)?;
         println!("{}; {versions}", told.line(wish.seed));
         let mut page = page.lock().unwrap_or_else(PoisonError::into_inner);
         page.add(told);
-        // Each as soon as it is known: a long run may be ended before its end.
-        match &wish.write {
-            Some(file) => Ok(std::fs::write(file, page.render(&place, &earlier)?)?),
-            None => Ok(()),
+        // Each as soon as it is known: a long run may be ended before its end, and another may write rows of its own meanwhile.
+        if let Some(file) = &wish.write {
+            let earlier = std::fs::read_to_string(file).unwrap_or_default();
+            std::fs::write(file, page.render(&place, &earlier)?)?;
         }
+        Ok(())
     };
     side_by_side(together, |item| {
         try_one(item).map_err(|error: Box<dyn std::error::Error>| error.to_string())

@@ -9,13 +9,17 @@ const FOUND: &str = include_str!("../FOUND.md");
 
 /// The items of a run and what came of them.
 pub(crate) struct Page {
-    long: bool,
+    /// What a row says of its run.
+    run: String,
     told: Vec<Told>,
 }
 
 impl Page {
-    pub(crate) fn new(long: bool) -> Self {
-        Self { long, told: Vec::new() }
+    /// Of the run that begins now: what is committed while it goes on is not what it tries.
+    pub(crate) fn new(place: &Place) -> Result<Self> {
+        let tier = if place.long { "long" } else { "quick" };
+        let run = format!("{tier}, seed {}, {} of {}", place.seed, machine::today()?, machine::commit());
+        Ok(Self { run, told: Vec::new() })
     }
 
     pub(crate) fn add(&mut self, told: Told) {
@@ -27,10 +31,8 @@ impl Page {
         self.told.iter().all(|told| told.held() || !is_judged(told.item))
     }
 
-    /// In Markdown. Of what this run did not try, the rows of `earlier`, the page as it was, stay: each tells its run.
+    /// In Markdown. Of what this run did not try, the rows of `earlier`, the page as it is, stay: each tells its run.
     pub(crate) fn render(&self, place: &Place, earlier: &str) -> Result<String> {
-        let tier = if self.long { "long" } else { "quick" };
-        let run = format!("{tier}, seed {}, {} of {}", place.seed, machine::today()?, machine::commit());
         let mut text = format!(
             "# What was proved\n\nWritten by `cargo run --release -p guildhall-proof -- {{quick|long}} [ITEM…] --write \
              docs/proof.md`, which replaces the rows of what it tries; not edited.\nThe last run was on {}\n\n\
@@ -41,7 +43,7 @@ impl Page {
         let (mut untried, mut figures) = (String::new(), String::new());
         for item in Item::ALL {
             let told = self.told.iter().find(|told| told.item == item);
-            match told.map(|told| told.row(&run)).or_else(|| kept_row(earlier, item)) {
+            match told.map(|told| told.row(&self.run)).or_else(|| kept_row(earlier, item)) {
                 Some(row) => text.push_str(&row),
                 None => untried.push_str(&format!("- **{}** {}\n", item.name(), item.claim())),
             }
