@@ -1,4 +1,5 @@
 -- One text for both engines. Instants are microseconds since 1970, flags 0 or 1, secrets SHA-256 in hex.
+-- CHECKs name three values and more with OR: for such an IN SQLite makes a table at each insert.
 -- WITHOUT ROWID: SQLite keeps the rows in the primary key itself, one look-up away. PostgreSQL is not told of it.
 
 -- The last number given of each kind. Numbers are never given twice.
@@ -51,7 +52,7 @@ CREATE TABLE organizations (
     description TEXT,
     urls TEXT NOT NULL,
     contacts TEXT NOT NULL,
-    visibility TEXT NOT NULL CHECK (visibility IN ('public', 'internal', 'private')),
+    visibility TEXT NOT NULL CHECK (visibility = 'public' OR visibility = 'internal' OR visibility = 'private'),
     joining TEXT NOT NULL CHECK (joining IN ('open', 'invite')),
     archived_at BIGINT,
     plan TEXT NOT NULL,
@@ -72,8 +73,8 @@ CREATE INDEX organizations_background ON organizations (background_image) WHERE 
 CREATE TABLE memberships (
     organization_id BIGINT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
     user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    role TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
-    state TEXT NOT NULL CHECK (state IN ('active', 'inactive', 'pending', 'suspended')),
+    role TEXT NOT NULL CHECK (role = 'owner' OR role = 'admin' OR role = 'member'),
+    state TEXT NOT NULL CHECK (state = 'active' OR state = 'inactive' OR state = 'pending' OR state = 'suspended'),
     joined_at BIGINT NOT NULL,
     PRIMARY KEY (organization_id, user_id)
 ) WITHOUT ROWID;
@@ -136,7 +137,7 @@ CREATE TABLE api_keys (
 -- What a mailed link carries, good once and for one purpose.
 CREATE TABLE mailed_tokens (
     hash TEXT NOT NULL PRIMARY KEY,
-    purpose TEXT NOT NULL CHECK (purpose IN ('verify', 'change-address', 'reset-password')),
+    purpose TEXT NOT NULL CHECK (purpose = 'verify' OR purpose = 'change-address' OR purpose = 'reset-password'),
     user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     email TEXT NOT NULL,
     expires_at BIGINT NOT NULL
@@ -172,7 +173,7 @@ CREATE TABLE invitations (
     organization_id BIGINT NOT NULL REFERENCES organizations (id) ON DELETE CASCADE,
     email TEXT NOT NULL,
     email_key TEXT NOT NULL,
-    role TEXT NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
+    role TEXT NOT NULL CHECK (role = 'owner' OR role = 'admin' OR role = 'member'),
     token_hash TEXT NOT NULL UNIQUE,
     invited_by BIGINT REFERENCES users (id) ON DELETE SET NULL,
     created_at BIGINT NOT NULL,

@@ -20,6 +20,9 @@ mod writer;
 const BUSY: Duration = Duration::from_secs(5);
 /// The pause before a statement is tried again for which SQLite does not wait.
 const AGAIN: Duration = Duration::from_millis(5);
+/// What a connection keeps of the database, in KiB, written as SQLite wants it: what else is read often is in the system's
+/// memory. A larger one makes writing slower: where a page of an index was split, all that is kept is looked through at the commit.
+const CACHE: i64 = -4_000;
 /// Statements that a connection keeps prepared; there are fewer in all.
 const STATEMENTS: usize = 400;
 
@@ -189,9 +192,7 @@ fn connect_to(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // KiB. The writer's is larger: there is one of it, and as many readers as ever read at the same moment.
-    let cache = if flags.contains(OpenFlags::SQLITE_OPEN_CREATE) { -16_000 } else { -4_000 };
-    connection.pragma_update(None, "cache_size", cache)?;
+    connection.pragma_update(None, "cache_size", CACHE)?;
     // A savepoint keeps the pages as they were before it; by default that goes to a file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)
