@@ -97,7 +97,8 @@ fn loose_columns(connection: &Connection) -> Vec<String> {
             if is_flag && !create.contains(&format!("CHECK ({name} IN (0, 1))")) {
                 findings.push(format!("{table}.{name}: a flag without a check"));
             }
-            if CHOICES.contains(&name) && !create.contains(&format!("CHECK ({name} IN ('")) {
+            let checks = [format!("CHECK ({name} IN ('"), format!("CHECK ({name} = '")];
+            if CHOICES.contains(&name) && !checks.iter().any(|check| create.contains(check)) {
                 findings.push(format!("{table}.{name}: a choice without a check"));
             }
         }
