@@ -391,6 +391,54 @@ where
     }
 }
 
+/// Answers a JSON text that `next` writes piece by piece, as in [`Pieces`]: between what stands before its first piece and
+/// what stands behind the last.
+///
+/// # Errors
+/// What the first piece refuses.
+pub async fn stream<F, E>(
+    app: &App,
+    (head, end): (impl Into<Vec<u8>>, E),
+    mut next: F,
+) -> guildhall_domain::Result<Response>
+where
+    F: FnMut(&Db, &mut Vec<u8>) -> guildhall_domain::Result<bool> + Clone + Send + 'static,
+    E: AsRef<str> + Send + 'static,
+{
+    let mut first = head.into();
+    let read = move |db: &Db| next(db, &mut first).map(|is_more| (first, is_more, next));
+    let (first, is_more, next) = app.read(read).await?;
+    Ok(Pieces { first, next, end, is_whole: !is_more }.respond(app))
+}
+
+/// Answers a list in such a text. `after` reads so many elements behind the given one, from the beginning behind none;
+/// `wire` writes an element, and leaves out one that it gives nothing.
+///
+/// # Errors
+/// What the first piece refuses.
+pub async fn list<T, W, A>(
+    app: &App,
+    frame: (impl Into<Vec<u8>>, impl AsRef<str> + Send + 'static),
+    wire: impl Fn(&T) -> Option<W> + Clone + Send + 'static,
+    after: A,
+) -> guildhall_domain::Result<Response>
+where
+    T: Clone + Send + 'static,
+    W: Serialize,
+    A: Fn(&Db, Option<&T>, i64) -> guildhall_domain::Result<Vec<T>> + Clone + Send + 'static,
+{
+    let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
+    let (mut last, mut is_first) = (None, true);
+    let next = move |db: &Db, out: &mut Vec<u8>| {
+        let mut elements = after(db, last.as_ref(), most)?;
+        append(out, elements.iter().filter_map(&wire), &mut is_first);
+        let is_more = elements.len() >= PIECE;
+        last = elements.pop();
+        Ok(is_more)
+    };
+    stream(app, frame, next).await
+}
+
 /// Appends `elements` to a JSON list in `out`, with a comma before each but the very first of the list.
 pub fn append<T: Serialize>(out: &mut Vec<u8>, elements: impl IntoIterator<Item = T>, is_first: &mut bool) {
     for element in elements {

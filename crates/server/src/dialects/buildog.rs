@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{Dialect, Routes, Slash};
 use crate::app::App;
 use crate::auth::{Failure, SignedIn};
-use crate::http::{self, Fault, PIECE, Payload, Pieces, Precision, rfc3339};
+use crate::http::{self, Fault, Payload, Precision, rfc3339};
 
 mod describe;
 
@@ -66,21 +66,9 @@ fn user_id(user: &User) -> String {
 }
 
 async fn list(State(app): State<App>, SignedIn { actor, .. }: SignedIn<Buildog>) -> Result<Response, Error> {
-    let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
-    let caller = actor.clone();
-    let mine =
-        app.read(move |db| organizations::mine(db, &caller, None, most)).await.map_err(Error::retrieving)?;
-    let (mut first, mut is_first) = (b"[".to_vec(), true);
-    http::append(&mut first, mine.iter().map(Organization::from), &mut is_first);
-    let is_whole = mine.len() < PIECE;
-    let mut last = mine.into_iter().next_back();
-    let next = move |db: &Db, out: &mut Vec<u8>| {
-        let mine = organizations::mine(db, &actor, last.as_ref(), most)?;
-        http::append(out, mine.iter().map(Organization::from), &mut is_first);
-        last = mine.into_iter().next_back();
-        Ok(last.is_some())
-    };
-    Ok(Pieces { first, next, end: "]", is_whole }.respond(&app))
+    let wire = |mine: &Mine| Some(Organization::from(mine));
+    let after = move |db: &Db, last: Option<&Mine>, most| organizations::mine(db, &actor, last, most);
+    http::list(&app, ("[", "]"), wire, after).await.map_err(Error::retrieving)
 }
 
 async fn create(

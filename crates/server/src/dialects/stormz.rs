@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use super::{Dialect, Routes, Slash};
 use crate::app::App;
 use crate::auth::{Failure, SignedIn};
-use crate::http::{self, Fault, PIECE, Params, Payload, Precision, Query, rfc3339};
+use crate::http::{self, Fault, Params, Payload, Precision, Query, rfc3339};
 
 mod avatar;
 mod describe;
@@ -124,10 +124,8 @@ async fn mine(
         move |mine: &Mine| Organization::of(&app, &mine.organization)
     };
     let Some(paging) = paging else {
-        let after = move |db: &Db, last: Option<&Mine>| {
-            organizations::mine(db, &actor, last, i64::try_from(PIECE).unwrap_or(i64::MAX))
-        };
-        return lists::whole(&app, wire, after).await;
+        let after = move |db: &Db, last: Option<&Mine>, most| organizations::mine(db, &actor, last, most);
+        return Ok(http::list(&app, ("[", "]"), move |mine| Some(wire(mine)), after).await?);
     };
     let part = app.read(move |db| organizations::part_of_mine(db, &actor, paging.window())).await?;
     Ok(paging.respond(&part, wire, &lists::address(&app, &uri, &query)))

@@ -14,7 +14,7 @@ use guildhall_domain::organizations::Patch;
 use guildhall_domain::text::{DESCRIPTION_MAX, Email, Name, is_free_text};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::people::{Lists, Piece};
+use super::people::{self, Piece};
 use super::{ADDRESSES_MAX, Bit, Error, SIGHT, at, checked, form, made, message, username};
 use crate::app::App;
 use crate::auth::SignedIn;
@@ -71,8 +71,7 @@ pub(super) async fn fetch(
             Err(error) => Err(error),
         }
     };
-    let pieces = app.read(move |db| Lists { keys: LISTS, read }.answer(db, &head)).await?;
-    Ok(pieces.respond(&app))
+    Ok(people::answer(&app, &head, LISTS, read).await?)
 }
 
 #[derive(Deserialize)]

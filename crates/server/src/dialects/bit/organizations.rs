@@ -17,7 +17,7 @@ use guildhall_domain::text::Name;
 use multer::Multipart;
 use serde::Serialize;
 
-use super::people::{Lists, Piece};
+use super::people::{self, Piece};
 use super::{Bit, Error, at, made, message, username};
 use crate::app::App;
 use crate::auth::SignedIn;
@@ -59,8 +59,7 @@ pub(super) async fn fetch(
         name: organization.name,
     };
     let read = move |db: &Db, wanted, after: Option<Cursor>| members(db, (&actor, &at), wanted, after);
-    let pieces = app.read(move |db| Lists { keys: LISTS, read }.answer(db, &profile)).await?;
-    Ok(pieces.respond(&app))
+    Ok(people::answer(&app, &profile, LISTS, read).await?)
 }
 
 /// A piece of a list of members; to one who may not know who they are the list is empty.

@@ -1,10 +1,12 @@
 //! Lists of people within one answer, written piece by piece however long they are.
 
+use axum::response::Response;
 use guildhall_domain::db::Db;
 use guildhall_domain::{Error, Result};
 use serde::Serialize;
 
-use crate::http::{self, PIECE, Pieces};
+use crate::app::App;
+use crate::http::{self, PIECE};
 
 #[derive(Serialize)]
 struct Person {
@@ -35,77 +37,43 @@ impl<C> Piece<C> {
     }
 }
 
-/// The lists that end an answer, one behind the other.
-#[derive(Clone)]
-pub(super) struct Lists<L: 'static, R> {
-    /// Under which key stands which list.
-    pub(super) keys: &'static [(&'static str, L)],
-    /// Reads a piece of a list behind the given place, nothing at the list's beginning.
-    pub(super) read: R,
-}
-
-impl<L: Copy, R> Lists<L, R> {
-    /// The object `head` with the lists behind its own keys.
-    ///
-    /// # Errors
-    /// What `read` refuses, for the beginning of the answer.
-    pub(super) fn answer<C, H>(self, db: &Db, head: &H) -> Result<Pieces<impl Next + use<L, R, C, H>>>
-    where
-        H: Serialize,
-        L: Send + Sync,
-        C: Copy + Send + 'static,
-        R: FnMut(&Db, L, Option<C>) -> Result<Piece<C>> + Clone + Send + 'static,
-    {
-        let mut first = serde_json::to_vec(head).map_err(|error| Error::Internal(error.to_string()))?;
-        // The object goes on behind its last value.
-        first.pop();
-        let mut writer = Writer { lists: self, place: 0, after: None, is_first: true };
-        writer.open(&mut first);
-        let mut is_whole = false;
-        for _ in writer.lists.keys {
-            is_whole = !writer.write(db, &mut first)?;
-        }
-        let next = move |db: &Db, out: &mut Vec<u8>| writer.write(db, out);
-        Ok(Pieces { first, next, end: "}", is_whole })
-    }
-}
-
-/// Appends the next piece of an answer; false where none is left.
-pub(super) trait Next: FnMut(&Db, &mut Vec<u8>) -> Result<bool> + Clone + Send + 'static {}
-
-impl<F: FnMut(&Db, &mut Vec<u8>) -> Result<bool> + Clone + Send + 'static> Next for F {}
-
-#[derive(Clone)]
-struct Writer<L: 'static, R, C> {
-    lists: Lists<L, R>,
-    /// Which list is being written; one behind the last when all are.
-    place: usize,
-    after: Option<C>,
-    is_first: bool,
-}
-
-impl<L: Copy, R, C: Copy> Writer<L, R, C>
+/// Answers the object `head` with lists behind its own keys, each under the key that stands beside it in `lists`; `read`
+/// reads a piece of one behind the given place, nothing at the list's beginning.
+///
+/// # Errors
+/// What `read` refuses, for the beginning of the answer.
+pub(super) async fn answer<L, C, R>(
+    app: &App,
+    head: &impl Serialize,
+    lists: &'static [(&'static str, L)],
+    mut read: R,
+) -> Result<Response>
 where
-    R: FnMut(&Db, L, Option<C>) -> Result<Piece<C>>,
+    L: Copy + Sync,
+    C: Copy + Send + 'static,
+    R: FnMut(&Db, L, Option<C>) -> Result<Piece<C>> + Clone + Send + 'static,
 {
-    fn open(&self, out: &mut Vec<u8>) {
-        if let Some((key, _)) = self.lists.keys.get(self.place) {
-            out.extend_from_slice(format!(",\"{key}\":[").as_bytes());
-        }
-    }
-
-    /// Writes the next piece; whether more may follow.
-    fn write(&mut self, db: &Db, out: &mut Vec<u8>) -> Result<bool> {
-        let Some((_, list)) = self.lists.keys.get(self.place) else { return Ok(false) };
-        let piece = (self.lists.read)(db, *list, self.after)?;
-        self.after = piece.goes_on;
-        let people = piece.usernames.into_iter().map(|username| Person { username });
-        http::append(out, people, &mut self.is_first);
-        if self.after.is_none() {
+    let mut head = serde_json::to_vec(head).map_err(|error| Error::Internal(error.to_string()))?;
+    // The object goes on behind its last value.
+    head.pop();
+    let (mut place, mut after, mut is_first) = (0, None, true);
+    let next = move |db: &Db, out: &mut Vec<u8>| {
+        while let Some((key, list)) = lists.get(place) {
+            if after.is_none() {
+                out.extend_from_slice(format!(",\"{key}\":[").as_bytes());
+                is_first = true;
+            }
+            let piece = read(db, *list, after)?;
+            let people = piece.usernames.into_iter().map(|username| Person { username });
+            http::append(out, people, &mut is_first);
+            after = piece.goes_on;
+            if after.is_some() {
+                return Ok(true);
+            }
             out.push(b']');
-            (self.place, self.is_first) = (self.place + 1, true);
-            self.open(out);
+            place += 1;
         }
-        Ok(self.place < self.lists.keys.len())
-    }
+        Ok(false)
+    };
+    http::stream(app, (head, "}"), next).await
 }

@@ -17,7 +17,7 @@ use super::fields::{self, ALREADY_MEMBER, Complaints, Read, told};
 use super::{Cadasta, Error, at};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::http::{self, PIECE, Params, Payload, Pieces, Precision, rfc3339};
+use crate::http::{self, Params, Payload, Precision, rfc3339};
 
 /// Of somebody in charge who would change what they are themself.
 const OWN_FLAG: &str =
@@ -64,24 +64,14 @@ pub(super) async fn stream<T: Serialize + 'static>(
     app: &App,
     actor: Actor,
     at: At,
-    (mut first, end): (Vec<u8>, &'static str),
+    frame: (Vec<u8>, &'static str),
     show: fn(&Belonging) -> T,
 ) -> DomainResult<Response> {
-    let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
-    let after = move |after: Cursor| Piece { listed: Listed::Members, after, most };
-    let (caller, named) = (actor.clone(), at.clone());
-    let members = app.read(move |db| memberships::list(db, &caller, &named, after(Cursor::START))).await?;
-    let mut is_first = true;
-    http::append(&mut first, members.iter().map(show), &mut is_first);
-    let is_whole = members.len() < PIECE;
-    let mut last = members.last().map_or(Cursor::START, Belonging::cursor);
-    let next = move |db: &Db, out: &mut Vec<u8>| {
-        let members = memberships::list(db, &actor, &at, after(last))?;
-        http::append(out, members.iter().map(show), &mut is_first);
-        last = members.last().map_or(last, Belonging::cursor);
-        Ok(members.len() == PIECE)
+    let after = move |db: &Db, last: Option<&Belonging>, most| {
+        let after = last.map_or(Cursor::START, Belonging::cursor);
+        memberships::list(db, &actor, &at, Piece { listed: Listed::Members, after, most })
     };
-    Ok(Pieces { first, next, end, is_whole }.respond(app))
+    http::list(app, frame, move |member| Some(show(member)), after).await
 }
 
 pub(super) async fn list(

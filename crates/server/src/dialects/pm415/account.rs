@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::form::{self, Form};
-use super::lists::{self, Frame, Named, Plain};
+use super::lists::{self, Named, Plain};
 use super::organization::current;
 use super::{Confirmed, Error, Pm415};
 use crate::app::{App, Entry};
@@ -148,7 +148,7 @@ pub(super) async fn login(
             "organizations": [],
         },
     });
-    let frame = Frame::around("organizations", &answer);
+    let frame = lists::around("organizations", &answer);
     Ok(lists::stream_mine(&app, actor, frame, |mine| Some(Named::of(&mine.organization))).await?)
 }
 
@@ -224,7 +224,7 @@ pub(super) async fn show(State(app): State<App>, Confirmed(actor): Confirmed) ->
     if let Some((organization, role)) = current(&app, &actor).await? {
         answer["organization"] = json!(Plain::of(&organization, role));
     }
-    let frame = Frame::around("organizations", &answer);
+    let frame = lists::around("organizations", &answer);
     let shape = |mine: &Mine| Some(Plain::of(&mine.organization, mine.role));
     Ok(lists::stream_mine(&app, actor, frame, shape).await?)
 }
@@ -241,7 +241,7 @@ pub(super) async fn organizations(
     State(app): State<App>,
     Confirmed(actor): Confirmed,
 ) -> Result<Response, Error> {
-    let answer = lists::stream_mine(&app, actor, Frame::only("organizations"), |mine| {
+    let answer = lists::stream_mine(&app, actor, lists::only("organizations"), |mine| {
         let organization = &mine.organization;
         let (_, role) = lists::role(mine.role);
         Some(OrganizationAndRole { org_id: organization.id.0, name: organization.name.clone(), role })

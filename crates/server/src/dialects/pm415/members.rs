@@ -10,15 +10,15 @@ use guildhall_domain::db::Db;
 use guildhall_domain::error::{Denied, Missing};
 use guildhall_domain::id::UserId;
 use guildhall_domain::invitations::{self, InvitationState, NewInvitations, Refusal};
-use guildhall_domain::memberships::{self, At, Cursor, Grant, Listed, Member};
+use guildhall_domain::memberships::{self, At, Cursor, Grant, Listed, Member, Piece};
 use serde::Serialize;
 use serde_json::json;
 
 use super::form::{self, Form};
-use super::lists::{self, Frame, Piece};
+use super::lists;
 use super::{BAD_INVITATION, Confirmed, Error, Pm415, at};
 use crate::app::App;
-use crate::http::{self, PIECE, Params, Payload, Query};
+use crate::http::{self, Params, Payload, Query};
 
 /// How long an invitation is good.
 const INVITATION_LASTS: Duration = Duration::from_secs(24 * 3600);
@@ -59,15 +59,12 @@ pub(super) async fn list(
     path: Params,
 ) -> Result<Response, Error> {
     let at = at(path.get(0));
-    let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
-    let mut after = Cursor::START;
-    let next = move |db: &Db| {
-        let piece = memberships::Piece { listed: Listed::WithPending, after, most };
-        let members = memberships::list(db, &actor, &at, piece)?;
-        after = members.last().map_or(after, Member::cursor);
-        Ok(Piece { elements: members.iter().map(Person::from).collect(), is_last: members.len() < PIECE })
+    let wire = |member: &Member| Some(Person::from(member));
+    let after = move |db: &Db, last: Option<&Member>, most| {
+        let after = last.map_or(Cursor::START, Member::cursor);
+        memberships::list(db, &actor, &at, Piece { listed: Listed::WithPending, after, most })
     };
-    lists::stream(&app, Frame::only("users"), next).await.map_err(|error| match error {
+    http::list(&app, lists::only("users"), wire, after).await.map_err(|error| match error {
         guildhall_domain::Error::Missing(Missing::Organization)
         | guildhall_domain::Error::Denied(Denied::Role) => {
             Error::new(StatusCode::FORBIDDEN, "Organization membership required")

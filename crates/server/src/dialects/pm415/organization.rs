@@ -12,7 +12,7 @@ use guildhall_domain::users;
 use serde_json::json;
 
 use super::form::{self, Form};
-use super::lists::{self, Dated, Frame};
+use super::lists::{self, Dated};
 use super::{Confirmed, Error, Pm415, at};
 use crate::app::App;
 use crate::http::{self, Params, Payload, Precision, rfc3339};
@@ -65,7 +65,7 @@ pub(super) async fn create(
         },
     });
     // The document shows the user as they were before, without the new organization.
-    let frame = Frame::around("organizations", &answer);
+    let frame = lists::around("organizations", &answer);
     let answer = lists::stream_mine(&app, actor, frame, move |mine| {
         (mine.organization.id != organization.id).then(|| Dated::of(&mine.organization, mine.role))
     });
@@ -77,7 +77,7 @@ pub(super) async fn list(State(app): State<App>, Confirmed(actor): Confirmed) ->
     if let Some((organization, role)) = current(&app, &actor).await? {
         answer["current"] = json!(Dated::of(&organization, role));
     }
-    let frame = Frame::around("organizations", &answer);
+    let frame = lists::around("organizations", &answer);
     let answer =
         lists::stream_mine(&app, actor, frame, |mine| Some(Dated::of(&mine.organization, mine.role)));
     Ok(answer.await?)

@@ -2,13 +2,12 @@
 
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
-use guildhall_domain::db::Db;
 use guildhall_domain::page::{Part, Window};
 use serde::Serialize;
 
 use super::Error;
 use crate::app::App;
-use crate::http::{self, PIECE, Pieces, Query};
+use crate::http::{self, Query};
 
 /// Elements of a page where the request does not say.
 const PER_PAGE: u64 = 30;
@@ -102,34 +101,6 @@ pub(super) fn address(app: &App, uri: &Uri, query: &Query) -> String {
         kept.push('&');
     }
     format!("{}{}?{kept}", app.public_url, uri.path())
-}
-
-/// The whole list, streamed: `after` reads the piece behind an element, the first piece behind nothing.
-///
-/// # Errors
-/// What the first piece refuses.
-pub(super) async fn whole<T, W, A>(
-    app: &App,
-    wire: impl Fn(&T) -> W + Clone + Send + 'static,
-    after: A,
-) -> Result<Response, Error>
-where
-    T: Clone + Send + 'static,
-    W: Serialize,
-    A: Fn(&Db, Option<&T>) -> guildhall_domain::Result<Vec<T>> + Clone + Send + 'static,
-{
-    let (elements, after) = app.read(move |db| Ok((after(db, None)?, after))).await?;
-    let (mut first, mut is_first) = (b"[".to_vec(), true);
-    http::append(&mut first, elements.iter().map(&wire), &mut is_first);
-    let is_whole = elements.len() < PIECE;
-    let mut last = elements.into_iter().next_back();
-    let next = move |db: &Db, out: &mut Vec<u8>| {
-        let elements = after(db, last.as_ref())?;
-        http::append(out, elements.iter().map(&wire), &mut is_first);
-        last = elements.into_iter().next_back();
-        Ok(last.is_some())
-    };
-    Ok(Pieces { first, next, end: "]", is_whole }.respond(app))
 }
 
 #[cfg(test)]

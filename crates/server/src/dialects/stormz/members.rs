@@ -16,7 +16,7 @@ use super::lists::{self, Paging};
 use super::{Error, Stormz, at, require};
 use crate::app::App;
 use crate::auth::SignedIn;
-use crate::http::{self, PIECE, Params, Payload, Query};
+use crate::http::{self, Params, Payload, Query};
 
 #[derive(Serialize)]
 struct Member {
@@ -58,12 +58,11 @@ pub(super) async fn list(
         move |member: &memberships::Member| Member::of(&app, member)
     };
     let Some(paging) = paging else {
-        let after = move |db: &Db, last: Option<&memberships::Member>| {
+        let after = move |db: &Db, last: Option<&memberships::Member>, most| {
             let after = last.map_or(Cursor::START, memberships::Member::cursor);
-            let most = i64::try_from(PIECE).unwrap_or(i64::MAX);
             memberships::list(db, &actor, &at, Piece { listed: Listed::Members, after, most })
         };
-        return lists::whole(&app, wire, after).await;
+        return Ok(http::list(&app, ("[", "]"), move |member| Some(wire(member)), after).await?);
     };
     let part = app.read(move |db| memberships::part(db, &actor, &at, paging.window())).await?;
     Ok(paging.respond(&part, wire, &lists::address(&app, &uri, &query)))
