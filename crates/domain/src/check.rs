@@ -3,6 +3,7 @@
 use crate::authz::Actor;
 use crate::db::{Db, Row, Tx};
 use crate::error::{Error, Result};
+use crate::memberships::in_charge;
 use crate::text::{Slug, fold};
 
 /// What is wrong, a line for people each; nothing where all is well.
@@ -26,11 +27,13 @@ fn rules(tx: &Tx<'_>) -> Result<Vec<String>> {
     let told = |row: &Row<'_>| row.text();
     findings.extend(
         tx.rows(
-            "SELECT o.slug FROM organizations o WHERE NOT EXISTS (
-                 SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
-                 WHERE m.organization_id = o.id AND m.role <> 'member' AND m.state IN ('active', 'inactive')
-                   AND u.disabled_at IS NULL)
-             ORDER BY o.slug",
+            concat!(
+                "SELECT o.slug FROM organizations o WHERE NOT EXISTS (
+                     SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+                     WHERE m.organization_id = o.id AND u.disabled_at IS NULL AND ",
+                in_charge!("m"),
+                ") ORDER BY o.slug"
+            ),
             &[],
             told,
         )?

@@ -267,10 +267,12 @@ pub(crate) fn keep_in_charge(tx: &WriteTx<'_>, actor: &Actor, organization: Orga
 
 /// Where a change left admins but no owner, the longest-serving admin becomes owner. Answers whether anybody is in charge.
 pub(crate) fn succeed(tx: &WriteTx<'_>, actor: &Actor, organization: OrganizationId) -> Result<bool> {
-    let sql = "SELECT m.user_id, m.role FROM memberships m JOIN users u ON u.id = m.user_id
-               WHERE m.organization_id = $1 AND m.role <> 'member' AND m.state IN ('active', 'inactive')
-                 AND u.disabled_at IS NULL
-               ORDER BY CASE m.role WHEN 'owner' THEN 0 ELSE 1 END, m.joined_at, m.user_id LIMIT 1";
+    let sql = concat!(
+        "SELECT m.user_id, m.role FROM memberships m JOIN users u ON u.id = m.user_id
+         WHERE m.organization_id = $1 AND u.disabled_at IS NULL AND ",
+        in_charge!("m"),
+        " ORDER BY CASE m.role WHEN 'owner' THEN 0 ELSE 1 END, m.joined_at, m.user_id LIMIT 1"
+    );
     let first = tx.row(sql, &[organization.into()], |row| Ok((UserId(row.int()?), row.text()?)))?;
     let Some((user, role)) = first else { return Ok(false) };
     if role != Role::Owner.as_str() {
@@ -284,6 +286,14 @@ pub(crate) fn succeed(tx: &WriteTx<'_>, actor: &Actor, organization: Organizatio
 pub(crate) fn is_in_charge((role, state): (Role, State)) -> bool {
     role.is_in_charge() && state.counts()
 }
+
+/// The same in a statement that calls the membership `$m`, in the words of the index on those in charge.
+macro_rules! in_charge {
+    ($m:literal) => {
+        concat!($m, ".role <> 'member' AND ", $m, ".state IN ('active', 'inactive')")
+    };
+}
+pub(crate) use in_charge;
 
 pub(crate) fn set_role(
     tx: &WriteTx<'_>,

@@ -10,7 +10,7 @@ use crate::error::{Conflict, Denied, Error, Missing, Result};
 use crate::id::{OrganizationId, Uid, UserId};
 use crate::limits;
 use crate::memberships::{
-    self, At, Found, Joining, OrganizationKey, Visibility, found_columns, locate, require,
+    self, At, Found, Joining, OrganizationKey, Visibility, found_columns, in_charge, locate, require,
 };
 use crate::text::{Name, Slug};
 use crate::users::{self, UserKey};
@@ -289,8 +289,8 @@ pub fn is_name_free(db: &Db, actor: &Actor, at: Option<&At>, name: &Name) -> Res
 
 fn leads_or_is_free(tx: &Tx<'_>, user: UserId) -> Result<bool> {
     let belongs = "SELECT 1 FROM memberships WHERE user_id = $1 AND state IN ('active', 'inactive') LIMIT 1";
-    let leads = "SELECT 1 FROM memberships
-                 WHERE user_id = $1 AND role <> 'member' AND state IN ('active', 'inactive') LIMIT 1";
+    let leads =
+        concat!("SELECT 1 FROM memberships WHERE user_id = $1 AND ", in_charge!("memberships"), " LIMIT 1");
     Ok(tx.exists(leads, &[user.into()])? || !tx.exists(belongs, &[user.into()])?)
 }
 

@@ -4,7 +4,7 @@ use super::counts;
 use super::list::{Member, member};
 use super::{
     About, Actor, At, Conflict, Db, Denied, Error, Found, Joining, Missing, OrganizationKey, Permission,
-    Result, Role, State, Timestamp, Tx, User, UserId, UserKey, WriteTx, activity, is_in_charge,
+    Result, Role, State, Timestamp, Tx, User, UserId, UserKey, WriteTx, activity, in_charge, is_in_charge,
     keep_in_charge, locate, require, require_may_touch, set_role, standing, succeed, users,
 };
 use crate::acting::write_as;
@@ -474,13 +474,16 @@ pub fn disable_user(db: &Db, actor: &Actor, user: &UserKey, force: bool) -> Resu
 /// For all but the system; [`Missing::User`].
 pub fn led_alone(db: &Db, actor: &Actor, user: &UserKey) -> Result<Vec<String>> {
     actor.require_system()?;
-    let sql = "SELECT o.slug FROM memberships own JOIN organizations o ON o.id = own.organization_id
-               WHERE own.user_id = $1 AND own.role <> 'member' AND own.state IN ('active', 'inactive')
-                 AND NOT EXISTS (
-                     SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
-                     WHERE m.organization_id = o.id AND m.user_id <> $1 AND m.role <> 'member'
-                       AND m.state IN ('active', 'inactive') AND u.disabled_at IS NULL)
-               ORDER BY own.joined_at, own.organization_id";
+    let sql = concat!(
+        "SELECT o.slug FROM memberships own JOIN organizations o ON o.id = own.organization_id
+         WHERE own.user_id = $1 AND ",
+        in_charge!("own"),
+        " AND NOT EXISTS (
+              SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+              WHERE m.organization_id = o.id AND m.user_id <> $1 AND u.disabled_at IS NULL AND ",
+        in_charge!("m"),
+        ") ORDER BY own.joined_at, own.organization_id"
+    );
     db.read(|tx| {
         let user = users::find(tx, user)?.ok_or(Missing::User)?;
         tx.rows(sql, &[user.id.into()], |row| row.text())
@@ -489,9 +492,11 @@ pub fn led_alone(db: &Db, actor: &Actor, user: &UserKey) -> Result<Vec<String>> 
 
 /// The organizations of which `user` is an owner or admin, by joining.
 fn led(tx: &Tx<'_>, user: UserId) -> Result<Vec<OrganizationId>> {
-    let sql = "SELECT organization_id FROM memberships
-               WHERE user_id = $1 AND role <> 'member' AND state IN ('active', 'inactive')
-               ORDER BY joined_at, organization_id";
+    let sql = concat!(
+        "SELECT m.organization_id FROM memberships m WHERE m.user_id = $1 AND ",
+        in_charge!("m"),
+        " ORDER BY m.joined_at, m.organization_id"
+    );
     tx.rows(sql, &[user.into()], |row| row.int().map(OrganizationId))
 }
 

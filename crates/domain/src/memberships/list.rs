@@ -1,6 +1,6 @@
 //! Reading members, in the order in which they joined.
 
-use super::{At, Found, counts, locate, read_as, require};
+use super::{At, Found, counts, in_charge, locate, read_as, require};
 use crate::authz::{Actor, Permission, Role, State};
 use crate::clock::Timestamp;
 use crate::db::{Db, Row, Tx, Value};
@@ -80,7 +80,7 @@ macro_rules! member_columns {
 
 /// Members of organization `$1` that `$where` names, after the place `$4`, `$5`, `$2` at the most.
 macro_rules! members {
-    ($where:literal) => {
+    ($where:expr) => {
         concat!(
             "SELECT ",
             member_columns!(),
@@ -123,9 +123,7 @@ pub fn list(db: &Db, actor: &Actor, at: &At, piece: Piece) -> Result<Vec<Member>
         let sql = match listed {
             Listed::Members | Listed::Shown => members!("m.state IN ('active', 'inactive')"),
             Listed::WithPending => members!("m.state IN ('active', 'inactive', 'pending')"),
-            Listed::Owners => {
-                members!("m.role <> 'member' AND m.role = 'owner' AND m.state IN ('active', 'inactive')")
-            }
+            Listed::Owners => members!(concat!(in_charge!("m"), " AND m.role = 'owner'")),
         };
         let values: [Value<'_>; 5] =
             [found.id.into(), most.into(), unseen_since.into(), after.joined_at.into(), after.user.into()];
