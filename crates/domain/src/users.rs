@@ -6,7 +6,7 @@ use crate::acting::write_as;
 use crate::activity::{self, About};
 use crate::authz::Actor;
 use crate::clock::Timestamp;
-use crate::db::{Db, Row, Tx, Value, WriteTx};
+use crate::db::{Db, Row, Tx, WriteTx};
 use crate::error::{Conflict, Error, Missing, Result};
 use crate::id::{ShortId, Uid, UserId};
 use crate::limits;
@@ -582,12 +582,13 @@ pub(crate) fn forget_seen(tx: &WriteTx<'_>, user: UserId) -> Result<()> {
 pub fn seen(db: &Db, actor: &Actor) -> Result<()> {
     let id = actor.require_user()?;
     db.write(move |tx| {
-        let values: [Value<'_>; 2] = [id.into(), tx.now.into()];
-        tx.run("UPDATE users SET seen_at = $2 WHERE id = $1", &values)?;
-        tx.run(
-            "UPDATE memberships SET state = 'active' WHERE user_id = $1 AND state = 'inactive'",
-            &values[..1],
-        )?;
-        Ok(())
+        tx.run("UPDATE users SET seen_at = $2 WHERE id = $1", &[id.into(), tx.now.into()])?;
+        reactivate(tx, id)
     })
+}
+
+/// Makes the inactive memberships of one who was seen active again.
+pub(crate) fn reactivate(tx: &WriteTx<'_>, user: UserId) -> Result<()> {
+    let sql = "UPDATE memberships SET state = 'active' WHERE user_id = $1 AND state = 'inactive'";
+    tx.run(sql, &[user.into()]).map(drop)
 }

@@ -211,11 +211,7 @@ pub(crate) fn succeed(tx: &WriteTx<'_>, tried: &Tried, user: UserId) -> Result<(
         )?;
     }
     tx.run("UPDATE users SET last_login_at = $2, seen_at = $2 WHERE id = $1", &[user.into(), tx.now.into()])?;
-    tx.run(
-        "UPDATE memberships SET state = 'active' WHERE user_id = $1 AND state = 'inactive'",
-        &[user.into()],
-    )?;
-    Ok(())
+    users::reactivate(tx, user)
 }
 
 /// Forgets the account's failures from everywhere, for one who showed in another way that it is theirs.
