@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use guildhall_domain::authz::{Role, State as Standing};
+use guildhall_domain::authz::{Actor, Role, State as Standing};
 use guildhall_domain::db::Db;
 use guildhall_domain::error::{Denied, Missing};
 use guildhall_domain::id::UserId;
@@ -125,63 +125,37 @@ pub(super) async fn invite(
     Ok(http::json(StatusCode::OK, &json!({"success": true, "confirmUrl": url})))
 }
 
+/// With what a change of some of an organization's people is asked.
+type Asked = (State<App>, Confirmed, Params, Payload<Pm415>);
+
 /// Changes some of an organization's people: all of them or none.
 async fn change(
-    app: &App,
-    path: &Params,
-    payload: &Payload<Pm415>,
-    change: impl FnOnce(&Db, &At, &[UserId]) -> guildhall_domain::Result<()> + Clone + Send + 'static,
+    (State(app), Confirmed(actor), path, payload): Asked,
+    change: impl FnOnce(&Db, &Actor, &At, &[UserId]) -> guildhall_domain::Result<()> + Clone + Send + 'static,
 ) -> Result<Response, Error> {
-    let mut form = Form::read(payload)?;
+    let mut form = Form::read(&payload)?;
     let users = form.need(form::USERS, form::users)?;
     form.end()?;
     let at = at(path.get(0));
-    app.write(move |db| change(db, &at, &users)).await?;
+    app.write(move |db| change(db, &actor, &at, &users)).await?;
     Ok(http::json(StatusCode::OK, &json!({"success": true})))
 }
 
-pub(super) async fn remove(
-    State(app): State<App>,
-    Confirmed(actor): Confirmed,
-    path: Params,
-    payload: Payload<Pm415>,
-) -> Result<Response, Error> {
-    change(&app, &path, &payload, move |db, at, users| memberships::remove_all(db, &actor, at, users)).await
+pub(super) async fn remove(asked: Asked) -> Result<Response, Error> {
+    change(asked, memberships::remove_all).await
 }
 
-pub(super) async fn grant(
-    State(app): State<App>,
-    Confirmed(actor): Confirmed,
-    path: Params,
-    payload: Payload<Pm415>,
-) -> Result<Response, Error> {
-    change(&app, &path, &payload, move |db, at, users| {
-        memberships::change_roles(db, &actor, at, users, Grant::InCharge)
-    })
-    .await
+pub(super) async fn grant(asked: Asked) -> Result<Response, Error> {
+    change(asked, |db, actor, at, users| memberships::change_roles(db, actor, at, users, Grant::InCharge))
+        .await
 }
 
-pub(super) async fn revoke(
-    State(app): State<App>,
-    Confirmed(actor): Confirmed,
-    path: Params,
-    payload: Payload<Pm415>,
-) -> Result<Response, Error> {
-    change(&app, &path, &payload, move |db, at, users| {
-        memberships::change_roles(db, &actor, at, users, Grant::Member)
-    })
-    .await
+pub(super) async fn revoke(asked: Asked) -> Result<Response, Error> {
+    change(asked, |db, actor, at, users| memberships::change_roles(db, actor, at, users, Grant::Member)).await
 }
 
-pub(super) async fn reset_passwords(
-    State(app): State<App>,
-    Confirmed(actor): Confirmed,
-    path: Params,
-    payload: Payload<Pm415>,
-) -> Result<Response, Error> {
-    let secrets = app.secrets.clone();
-    change(&app, &path, &payload, move |db, at, users| {
-        memberships::reset_passwords(db, &actor, at, users, &secrets)
-    })
-    .await
+pub(super) async fn reset_passwords(asked: Asked) -> Result<Response, Error> {
+    let secrets = asked.0.secrets.clone();
+    change(asked, move |db, actor, at, users| memberships::reset_passwords(db, actor, at, users, &secrets))
+        .await
 }
