@@ -157,7 +157,11 @@ pub fn change_role(
         if own == Own::Refused && actor.user_id() == Some(user.id) && !stays {
             return Err(Denied::Own.into());
         }
-        grant_role(tx, actor, (&found, role), (user.id, before), grant)?;
+        require_may_touch(role, before)?;
+        let is_changed = give(tx, actor, (found.id, user.id), (before, grant.role(role)))?;
+        if is_changed && before.is_in_charge() {
+            keep_in_charge(tx, actor, found.id)?;
+        }
         the_member(tx, found.id, user.id, unseen_since)
     })
 }
@@ -174,11 +178,8 @@ pub fn change_roles(db: &Db, actor: &Actor, at: &At, users: &[UserId], grant: Gr
         // Somebody who stays in charge is made so before another ceases to be: the order of the list does not matter.
         let mut took_charge_away = false;
         for user in users {
-            let Some((before, state)) = standing(tx, found.id, user)? else { continue };
-            if state == State::Suspended {
-                continue;
-            }
-            require_may_touch(role, before)?;
+            let touched = touchable(tx, (found.id, role), user, Among::WithPending)?;
+            let Some((before, state)) = touched else { continue };
             if state == State::Pending {
                 tx.run(
                     "UPDATE memberships SET state = 'active', joined_at = $3
@@ -188,37 +189,47 @@ pub fn change_roles(db: &Db, actor: &Actor, at: &At, users: &[UserId], grant: Gr
                 counts::change(tx, found.id, user, true)?;
                 activity::record(tx, actor, "membership.approve", &About::member(found.id, user))?;
             }
-            if before.is_in_charge() != (grant == Grant::InCharge) {
-                set_role(tx, found.id, user, grant.role(role))?;
-                if grant == Grant::Member {
-                    end_invitations(tx, found.id, user)?;
-                }
-                activity::record(tx, actor, "membership.change-role", &About::member(found.id, user))?;
-                took_charge_away |= is_in_charge((before, state));
-            }
+            let is_changed = give(tx, actor, (found.id, user), (before, grant.role(role)))?;
+            took_charge_away |= is_changed && is_in_charge((before, state));
         }
         if took_charge_away { keep_in_charge(tx, actor, found.id) } else { Ok(()) }
     })
 }
 
-/// Gives one member, who was `before`, what is granted.
-pub(crate) fn grant_role(
+/// Makes one member, who was `before`, of that `role`; answers whether anything changed. One who is in charge, or is not,
+/// and is to be so stays what they are.
+fn give(
     tx: &WriteTx<'_>,
     actor: &Actor,
-    (found, role): (&Found, Role),
-    (user, before): (UserId, Role),
-    grant: Grant,
-) -> Result<()> {
-    require_may_touch(role, before)?;
-    if before.is_in_charge() == (grant == Grant::InCharge) {
-        return Ok(());
+    (organization, user): (OrganizationId, UserId),
+    (before, role): (Role, Role),
+) -> Result<bool> {
+    if before.is_in_charge() == role.is_in_charge() {
+        return Ok(false);
     }
-    set_role(tx, found.id, user, grant.role(role))?;
-    if grant == Grant::Member {
-        end_invitations(tx, found.id, user)?;
+    set_role(tx, organization, user, role)?;
+    if !role.is_in_charge() {
+        end_invitations(tx, organization, user)?;
     }
-    activity::record(tx, actor, "membership.change-role", &About::member(found.id, user))?;
-    if before.is_in_charge() { keep_in_charge(tx, actor, found.id) } else { Ok(()) }
+    activity::record(tx, actor, "membership.change-role", &About::member(organization, user))?;
+    Ok(true)
+}
+
+/// How one stands whom a caller of that role may touch; nothing where they do not belong as `among` counts it.
+///
+/// # Errors
+/// [`Denied::OwnerOnly`].
+fn touchable(
+    tx: &Tx<'_>,
+    (organization, role): (OrganizationId, Role),
+    user: UserId,
+    among: Among,
+) -> Result<Option<(Role, State)>> {
+    let stands = standing(tx, organization, user)?.filter(|(_, state)| among.holds(*state));
+    if let Some((before, _)) = stands {
+        require_may_touch(role, before)?;
+    }
+    Ok(stands)
 }
 
 /// Whom to take out, and how.
@@ -254,11 +265,8 @@ pub fn remove(db: &Db, actor: &Actor, at: &At, removal: &Removal) -> Result<(Use
             return Err(Denied::Own.into());
         }
         let user = user.ok_or(Missing::Member)?;
-        let (before, state) = standing(tx, found.id, user.id)?.ok_or(Missing::Member)?;
-        if !removal.among.holds(state) {
-            return Err(Missing::Member.into());
-        }
-        require_may_touch(role, before)?;
+        let touched = touchable(tx, (found.id, role), user.id, removal.among)?;
+        let (before, state) = touched.ok_or(Missing::Member)?;
         delete(tx, actor, found.id, (user.id, state))?;
         if is_in_charge((before, state)) {
             keep_in_charge(tx, actor, found.id)?;
@@ -282,11 +290,8 @@ pub fn remove_all(db: &Db, actor: &Actor, at: &At, users: &[UserId]) -> Result<(
         let (found, role) = require(tx, actor, &at, Permission::RemoveMembers)?;
         let mut took_charge_away = false;
         for user in users {
-            let Some((before, state)) = standing(tx, found.id, user)? else { continue };
-            if state == State::Suspended {
-                continue;
-            }
-            require_may_touch(role, before)?;
+            let touched = touchable(tx, (found.id, role), user, Among::WithPending)?;
+            let Some((before, state)) = touched else { continue };
             delete(tx, actor, found.id, (user, state))?;
             took_charge_away |= is_in_charge((before, state));
         }
@@ -428,11 +433,9 @@ pub fn reset_passwords(db: &Db, actor: &Actor, at: &At, users: &[UserId], secret
     write_as(db, actor, move |tx, actor| {
         let (found, role) = require(tx, actor, &at, Permission::ResetPasswords)?;
         for user in users {
-            let Some((target, state)) = standing(tx, found.id, user)? else { continue };
-            if state == State::Suspended {
+            if touchable(tx, (found.id, role), user, Among::WithPending)?.is_none() {
                 continue;
             }
-            require_may_touch(role, target)?;
             let user = users::get(tx, user)?;
             if user.disabled_at.is_none() {
                 credentials::queue_reset(tx, &user, Some(&found.name), &secrets)?;
