@@ -38,6 +38,7 @@ pub struct Routes {
     listed: Vec<(Method, &'static str, Operation)>,
     paths: BTreeMap<&'static str, MethodRouter<App>>,
     slash: Slash,
+    wrong_method: fn(&Method) -> Response,
 }
 
 /// Whether a path may also be written with a slash at its end, or without the one that it has.
@@ -52,10 +53,10 @@ pub enum Slash {
 }
 
 impl Routes {
-    /// None yet.
+    /// None yet, of the dialect `D`.
     #[must_use]
-    pub fn new(about: About, slash: Slash) -> Self {
-        Self { about, listed: Vec::new(), paths: BTreeMap::new(), slash }
+    pub fn new<D: Dialect>(about: About, slash: Slash) -> Self {
+        Self { about, listed: Vec::new(), paths: BTreeMap::new(), slash, wrong_method: D::wrong_method }
     }
 
     /// Adds a route and what it does. Parts of the path in braces are read with [`crate::http::Params`].
@@ -91,11 +92,12 @@ impl Routes {
     }
 
     /// The router that serves them, and says in the dialect's words which methods a path does not know.
-    pub fn router<D: Dialect>(self) -> Router<App> {
+    pub fn router(self) -> Router<App> {
+        let Self { paths, slash, wrong_method, .. } = self;
         let mut router = Router::new();
-        for (path, route) in self.paths {
-            let route = route.fallback(|method: Method| async move { D::wrong_method(&method) });
-            for other in self.slash.others(path) {
+        for (path, route) in paths {
+            let route = route.fallback(move |method: Method| async move { wrong_method(&method) });
+            for other in slash.others(path) {
                 router = router.route(&other, route.clone());
             }
             router = router.route(path, route);

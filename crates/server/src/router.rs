@@ -32,12 +32,9 @@ pub fn dialects() -> Vec<(&'static str, Routes)> {
 
 /// Everything, ready to be served.
 pub fn router(app: &App) -> Router {
-    let faces = Router::new()
-        .merge(bit::routes().router::<bit::Bit>())
-        .merge(buildog::routes().router::<buildog::Buildog>())
-        .merge(cadasta::routes().router::<cadasta::Cadasta>())
-        .merge(pm415::routes().router::<pm415::Pm415>())
-        .merge(stormz::routes().router::<stormz::Stormz>())
+    let faces = dialects()
+        .into_iter()
+        .fold(Router::new(), |all, (_, routes)| all.merge(routes.router()))
         .merge(accounts::routes())
         .merge(docs::routes())
         // What a browser is pointed at first.

@@ -29,7 +29,7 @@ mod people;
 /// The routes: accounts, organizations, who belongs to them, events.
 #[must_use]
 pub fn routes() -> Routes {
-    Routes::new(describe::ABOUT, Slash::AsListed)
+    Routes::new::<Bit>(describe::ABOUT, Slash::AsListed)
         .add(Method::POST, "/users/{type}/create", accounts::create, describe::create_account())
         .add(Method::POST, "/user/login", accounts::log_in, describe::log_in())
         .add(Method::DELETE, "/user/logout", accounts::log_out, describe::log_out())

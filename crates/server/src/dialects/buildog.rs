@@ -20,7 +20,7 @@ mod describe;
 /// The routes of the document, with and without `/api`, and the one by which an account is given its names.
 #[must_use]
 pub fn routes() -> Routes {
-    Routes::new(describe::ABOUT, Slash::AsListed)
+    Routes::new::<Buildog>(describe::ABOUT, Slash::AsListed)
         .add(Method::GET, "/api/organizations", list, describe::list_organizations("list_organizations"))
         .add(Method::POST, "/api/organizations", create, describe::create_organization("create_organization"))
         .add(Method::GET, "/organizations", list, describe::list_organizations("list_organizations_short"))

@@ -23,7 +23,7 @@ mod python;
 /// The routes of the document, and those by which an account is made, entered and left.
 #[must_use]
 pub fn routes() -> Routes {
-    Routes::new(describe::ABOUT, Slash::Optional)
+    Routes::new::<Cadasta>(describe::ABOUT, Slash::Optional)
         .add(Method::POST, "/api/v1/account/register/", accounts::register, describe::register())
         .add(Method::POST, "/api/v1/account/login/", accounts::login, describe::login())
         .add(Method::POST, "/api/v1/account/logout/", accounts::logout, describe::logout())

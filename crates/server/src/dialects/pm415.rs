@@ -32,7 +32,7 @@ mod organization;
 #[must_use]
 pub fn routes() -> Routes {
     let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
-    Routes::new(describe::ABOUT, Slash::OptionalOrDoubled)
+    Routes::new::<Pm415>(describe::ABOUT, Slash::OptionalOrDoubled)
         .add(post.clone(), "/api/account/register", account::register, describe::register())
         .add(get.clone(), "/api/account/verify", account::show_verification, describe::show_verification())
         .add(post.clone(), "/api/account/verify", account::verify, describe::verify())

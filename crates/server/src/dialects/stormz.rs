@@ -32,7 +32,7 @@ use lists::Paging;
 /// The routes of the document.
 #[must_use]
 pub fn routes() -> Routes {
-    Routes::new(describe::ABOUT, Slash::Optional)
+    Routes::new::<Stormz>(describe::ABOUT, Slash::Optional)
         .add(Method::POST, "/oauth/token", token::create, describe::token())
         .add(Method::GET, "/v1/user/me", me, describe::me())
         .add(Method::GET, "/v1/user/me/organizations", mine, describe::my_organizations())
