@@ -4,6 +4,7 @@
 //! too: a copy that was interrupted, or is not what it was made from, leaves a target that holds nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -45,6 +46,22 @@ pub struct Progress {
 /// Told again and again how far it is.
 pub type Watch = Arc<dyn Fn(Progress) + Send + Sync>;
 
+/// Why nothing was copied, and which of the two databases told it.
+#[derive(Debug)]
+pub enum Failed {
+    /// The one that was to be copied.
+    Source(Error),
+    /// The one that was to be filled; also where it does not hold what was read.
+    Target(Error),
+}
+
+impl From<Error> for Failed {
+    /// What is not said to be the source's is the target's.
+    fn from(error: Error) -> Self {
+        Self::Target(error)
+    }
+}
+
 /// Copies all that `from` holds into `to`, which must hold nothing: every row as it is, and the numbers that were given, so
 /// that none is given twice. Answers the tables in the order in which they were filled.
 ///
@@ -55,20 +72,29 @@ pub type Watch = Arc<dyn Fn(Progress) + Send + Sync>;
 /// # Errors
 /// For all but the system. [`Error::Unavailable`] with a line for the operator, where `to` holds something, either cannot be
 /// used, or what was read back differs; then `to` holds nothing more than before.
-pub fn everything(from: &Db, to: &Db, actor: &Actor, watch: Watch) -> Result<Vec<Copied>> {
+pub fn everything(from: &Db, to: &Db, actor: &Actor, watch: Watch) -> Result<Vec<Copied>, Failed> {
     actor.require_system()?;
     let from = from.clone();
-    to.write_whole(move |target| {
-        require_empty(target)?;
-        from.read_whole(|source| {
-            let mut copied = TABLES
-                .iter()
-                .map(|table| copy_table(table, source, target, &watch))
-                .collect::<Result<Vec<_>>>()?;
-            copied.push(copy_numbers(source, target)?);
-            Ok(copied)
-        })
-    })
+    // An error that undoes a transaction does not tell where it came from.
+    let is_of_source = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_of_source);
+    let copied = to.write_whole(move |target| {
+        let copied = fill(target, &from, &watch);
+        told.store(matches!(copied, Err(Failed::Source(_))), Ordering::Relaxed);
+        copied.map_err(|(Failed::Source(error) | Failed::Target(error))| error)
+    });
+    let failed = if is_of_source.load(Ordering::Relaxed) { Failed::Source } else { Failed::Target };
+    copied.map_err(failed)
+}
+
+fn fill(target: &WriteTx<'_>, from: &Db, watch: &Watch) -> Result<Vec<Copied>, Failed> {
+    require_empty(target)?;
+    // What the target refuses is none of the source's errors, and passes its transaction by.
+    let copied = from.read_whole(|source| {
+        let tables = TABLES.iter().map(|table| copy_table(table, source, target, watch));
+        Ok(tables.chain(std::iter::once_with(|| copy_numbers(source, target))).collect())
+    });
+    copied.map_err(Failed::Source)?
 }
 
 fn require_empty(target: &Tx<'_>) -> Result<()> {
@@ -76,7 +102,7 @@ fn require_empty(target: &Tx<'_>) -> Result<()> {
         Err(Error::Unavailable(format!("the database holds data already ({what}); name one that holds none")))
     };
     for table in TABLES {
-        if !pieces(table, target, 1, |_| Ok(false))?.is_empty() {
+        if pieces(table, target, 1).next().transpose()?.is_some() {
             return holds(table.name);
         }
     }
@@ -93,58 +119,47 @@ fn value(column: &Option<String>) -> Value<'_> {
     column.as_ref().into()
 }
 
-/// Hands the rows of the table to `each`, in their keys' order and `most` at a time, until it answers that it wants no more;
-/// answers the last of them.
-fn pieces(
-    table: &Table,
-    tx: &Tx<'_>,
-    most: i64,
-    mut each: impl FnMut(&[Columns]) -> Result<bool>,
-) -> Result<Columns> {
+/// The rows of the table, in their keys' order and `most` at a time.
+fn pieces(table: &Table, tx: &Tx<'_>, most: i64) -> impl Iterator<Item = Result<Vec<Columns>>> {
     let width = table.width();
     let mut last = Columns::new();
-    loop {
+    std::iter::from_fn(move || {
         let mut values = match last.get(..table.before.len()) {
             Some(key) => key.iter().map(value).collect(),
             None => table.before.to_vec(),
         };
         values.push(most.into());
-        let mut piece = tx.rows(table.read, &values, |row| (0..width).map(|_| row.any()).collect())?;
-        if piece.is_empty() {
-            return Ok(last);
+        let piece = tx.rows(table.read, &values, |row| (0..width).map(|_| row.any()).collect());
+        if let Ok(rows) = &piece {
+            last.clone_from(rows.last()?);
         }
-        let goes_on = each(&piece)?;
-        last = piece.pop().unwrap_or_default();
-        if !goes_on {
-            return Ok(last);
-        }
-    }
+        Some(piece)
+    })
 }
 
-fn copy_table(table: &Table, source: &Tx<'_>, target: &WriteTx<'_>, watch: &Watch) -> Result<Copied> {
-    let of = count(table, source)?;
+fn copy_table(table: &Table, source: &Tx<'_>, target: &WriteTx<'_>, watch: &Watch) -> Result<Copied, Failed> {
+    let of = count(table, source).map_err(Failed::Source)?;
     let mut read = Sum::default();
     watch(Progress { table: table.name, done: 0, of });
-    pieces(table, source, PIECE, |rows| {
+    for rows in pieces(table, source, PIECE) {
+        let rows = rows.map_err(Failed::Source)?;
         let values: Vec<Vec<Value<'_>>> = rows.iter().map(|row| row.iter().map(value).collect()).collect();
         let values: Vec<&[Value<'_>]> = values.iter().map(Vec::as_slice).collect();
         target.run_each(table.insert, &values)?;
-        read.add(rows);
+        read.add(&rows);
         watch(Progress { table: table.name, done: read.rows, of });
-        Ok(true)
-    })?;
+    }
     let mut back = Sum::default();
-    pieces(table, target, PIECE, |rows| {
-        back.add(rows);
-        Ok(true)
-    })?;
+    for rows in pieces(table, target, PIECE) {
+        back.add(&rows?);
+    }
     let counted = count(table, target)?;
     if (of, of) != (read.rows, counted) {
         let why =
             format!("{} has {of} rows, of which {} were read and {counted} stored", table.name, read.rows);
-        return Err(Error::Unavailable(why));
+        return Err(Error::Unavailable(why).into());
     }
-    read.compared(table.name, back)
+    Ok(read.compared(table.name, back)?)
 }
 
 fn count(table: &Table, tx: &Tx<'_>) -> Result<u64> {
@@ -160,8 +175,8 @@ fn numbers(tx: &Tx<'_>) -> Result<Vec<(String, i64)>> {
 }
 
 /// The source goes on giving numbers meanwhile; those read here are behind every row that was copied.
-fn copy_numbers(source: &Tx<'_>, target: &WriteTx<'_>) -> Result<Copied> {
-    let last = numbers(source)?;
+fn copy_numbers(source: &Tx<'_>, target: &WriteTx<'_>) -> Result<Copied, Failed> {
+    let last = numbers(source).map_err(Failed::Source)?;
     target.restart_numbers(&last)?;
     let sum = |numbers: &[(String, i64)]| {
         let mut sum = Sum::default();
@@ -170,7 +185,7 @@ fn copy_numbers(source: &Tx<'_>, target: &WriteTx<'_>) -> Result<Copied> {
         }
         sum
     };
-    sum(&last).compared("counters", sum(&numbers(target)?))
+    Ok(sum(&last).compared("counters", sum(&numbers(target)?))?)
 }
 
 /// The checksum of the rows that were added, and how many they were.
@@ -219,7 +234,7 @@ mod tests {
     use sha2::Digest;
 
     use super::tables::TABLES;
-    use super::{Columns, Sum, everything};
+    use super::{Columns, Failed, Sum, everything};
     use crate::authz::Actor;
     use crate::clock::hex;
     use crate::db::{Db, Settings};
@@ -324,11 +339,26 @@ mod tests {
         // A number that was given counts, also where nothing came of it.
         to.write(|tx| tx.next_number("events")).unwrap();
         let told = everything(&from, &to, &Actor::system(), Arc::clone(&watch));
-        let Err(Error::Unavailable(why)) = told else { panic!("{told:?}") };
+        let Err(Failed::Target(Error::Unavailable(why))) = told else { panic!("{told:?}") };
         assert!(why.contains("numbers of events"), "{why}");
         to.write(|tx| tx.run("INSERT INTO ended_tokens (hash, expires_at) VALUES ('a', 0)", &[])).unwrap();
         let told = everything(&from, &to, &Actor::system(), watch);
-        let Err(Error::Unavailable(why)) = told else { panic!("{told:?}") };
+        let Err(Failed::Target(Error::Unavailable(why))) = told else { panic!("{told:?}") };
         assert!(why.contains("ended_tokens"), "{why}");
+    }
+
+    #[test]
+    fn it_is_told_whose_failure_it_was() {
+        let folder = Folder::new("whose");
+        let [from, to] = ["from.db", "to.db"].map(|name| folder.db(name));
+        let told = || everything(&from, &to, &Actor::system(), Arc::new(|_| {}));
+        let spoil = |name: &str| {
+            let database = rusqlite::Connection::open(folder.0.join(name)).unwrap();
+            database.execute_batch("DROP TABLE ended_tokens").unwrap();
+        };
+        spoil("from.db");
+        assert!(matches!(told(), Err(Failed::Source(_))), "{:?}", told());
+        spoil("to.db");
+        assert!(matches!(told(), Err(Failed::Target(_))), "{:?}", told());
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use guildhall_domain::Error;
 use guildhall_domain::authz::Actor;
 use guildhall_domain::check::findings;
-use guildhall_domain::copy::{self, Copied, Progress, Watch};
+use guildhall_domain::copy::{self, Copied, Failed, Progress, Watch};
 use guildhall_domain::db::{Db, Settings};
 use serde_json::json;
 
@@ -43,8 +43,11 @@ pub(super) fn copy(out: Output, from: &str, to: &str) -> Result<ExitCode, Failur
         // Wipes the bar.
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
-    let copied = copied.map_err(|error| failure("to", error))?;
-    let findings = findings(&target, &system)?;
+    let copied = copied.map_err(|failed| match failed {
+        Failed::Source(error) => failure("from", error),
+        Failed::Target(error) => failure("to", error),
+    })?;
+    let findings = findings(&target, &system).map_err(|error| failure("to", error))?;
     let is_sealed = keyring::is_sealed(&target).map_err(Failure::new)?;
     let tables: Vec<_> = copied
         .iter()

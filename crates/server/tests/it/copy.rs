@@ -130,6 +130,13 @@ fn what_cannot_be_copied_is_told_in_a_line() {
     let foreign = data.join("foreign.db");
     rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE zebra (x)").unwrap();
     copy(&from, &sqlite(&foreign)).failed(1, &format!("to: {} is another program's", foreign.display()));
+    // A source that cannot be read to its end.
+    let broken = data.join("broken.db");
+    assert_eq!(copy(&from, &sqlite(&broken)).code, 0);
+    rusqlite::Connection::open(&broken).unwrap().execute_batch("DROP TABLE ended_tokens").unwrap();
+    let done = copy(&sqlite(&broken), &sqlite(&data.join("more.db")));
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.starts_with("guildhall: from: internal error: "), "{done:?}");
     assert_eq!(on(data, &["check"]).code, 0);
 }
 
