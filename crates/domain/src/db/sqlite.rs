@@ -45,6 +45,7 @@ impl Sqlite {
         // A write whose sync failed may be in the log as the system remembers it, and not on the disk: what is found there is
         // synced as part of the file before anything is built on it.
         writer::checkpoint(&connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
+        empty_log(&connection)?;
         migrations::run(&connection, now)?;
         let readers = Arc::new(Readers::new(file, &connection));
         let writer = Writer::start(connection, Arc::clone(&readers), writes_per_commit)?;
@@ -140,6 +141,18 @@ impl Drop for Sqlite {
     fn drop(&mut self) {
         self.readers.close();
         self.writer.stop();
+    }
+}
+
+/// Cuts off the log, all of which is in the file: else a start that follows, with nothing written between, would put it there
+/// again. Where another process has the database open that is left to it.
+fn empty_log(connection: &Connection) -> Result<()> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let emptied = writer::checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)");
+    connection.busy_timeout(BUSY)?;
+    match emptied {
+        Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
@@ -362,6 +375,29 @@ mod tests {
             let wal = std::fs::metadata(format!("{}-wal", sqlite.file().display())).unwrap().len();
             assert!(wal < 2 * writer::LOG_PAGES.unsigned_abs() * 4096, "{wal} bytes");
         });
+    }
+
+    #[test]
+    fn what_a_start_found_in_the_log_no_other_finds() {
+        let folder = std::env::temp_dir().join(format!("guildhall-sqlite-{}-log", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("test.db");
+        drop(Sqlite::open(&file, Timestamp(0), 256).unwrap());
+        // As a process leaves it that is killed.
+        let killed = Connection::open(&file).unwrap();
+        killed.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+        killed.execute_batch("CREATE TABLE numbers (n BIGINT NOT NULL PRIMARY KEY)").unwrap();
+        put(&killed, 7).unwrap();
+        drop(killed);
+        let log = folder.join("test.db-wal");
+        assert_ne!(std::fs::metadata(&log).unwrap().len(), 0);
+        let sqlite = Sqlite::open(&file, Timestamp(0), 256).unwrap();
+        assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
+        // A second process changes nothing of that, nor waits.
+        let other = Sqlite::open(&file, Timestamp(0), 256).unwrap();
+        assert_eq!((sqlite.read(numbers).unwrap(), other.read(numbers).unwrap()), (vec![7], vec![7]));
+        drop((sqlite, other));
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
