@@ -301,11 +301,8 @@ pub(crate) fn insert(
     new: &NewOrganization,
 ) -> Result<Organization> {
     require_free(tx, new)?;
-    let slug = match &new.slug {
-        Some(slug) => slug.clone(),
-        None => free_slug(tx, &new.name)?,
-    };
-    let organization = Organization {
+    let slug = new.slug.clone().unwrap_or_else(|| Slug::of(new.name.as_str()));
+    let mut organization = Organization {
         id: OrganizationId(tx.next_number("organizations")?),
         uid: Uid::new(tx.random),
         slug: slug.as_str().to_owned(),
@@ -322,7 +319,14 @@ pub(crate) fn insert(
         created_at: tx.now,
         updated_at: tx.now,
     };
-    store(tx, owner, &organization, &new.name.key())?;
+    let name_key = new.name.key();
+    // Most names have a slug of their own: whether this one has is not asked before.
+    if slug.is_reserved() || !store(tx, owner, &organization, &name_key)? {
+        free_slug(tx, &slug)?.as_str().clone_into(&mut organization.slug);
+        if !store(tx, owner, &organization, &name_key)? {
+            return Err(Error::Internal("a free slug was taken".into()));
+        }
+    }
     let id = organization.id;
     memberships::begin(tx, id, owner, Role::Owner)?;
     counts::move_between(tx, (id, new.visibility), false, !new.archived)?;
@@ -330,14 +334,15 @@ pub(crate) fn insert(
     Ok(organization)
 }
 
-/// Writes a new organization down as it is.
-fn store(tx: &WriteTx<'_>, creator: UserId, new: &Organization, name_key: &str) -> Result<()> {
+/// Writes a new organization down as it is; whether its slug was free.
+fn store(tx: &WriteTx<'_>, creator: UserId, new: &Organization, name_key: &str) -> Result<bool> {
     let public_name_key = (new.visibility == Visibility::Public).then_some(name_key);
-    tx.run(
+    let stored = tx.run(
         "INSERT INTO organizations (id, uid, slug, name, name_key, public_name_key, description, urls, contacts, visibility,
                                     joining, archived_at, plan, plan_attendees, image, background_image, created_by,
                                     created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+         ON CONFLICT (slug) DO NOTHING",
         &[
             new.id.into(),
             new.uid.as_str().into(),
@@ -360,7 +365,7 @@ fn store(tx: &WriteTx<'_>, creator: UserId, new: &Organization, name_key: &str) 
             new.updated_at.into(),
         ],
     )?;
-    Ok(())
+    Ok(stored == 1)
 }
 
 /// Refuses an organization whose public name or asked-for slug is another's.
