@@ -6,13 +6,13 @@
 //! all of them run again, now each in a savepoint of its own.
 
 use std::cell::{Cell, RefCell};
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ffi};
@@ -26,10 +26,6 @@ const QUEUE: usize = 10_000;
 /// Pages in the log that are not in the file yet, after which they are put there: 16 MiB. A page that is written often is
 /// put there once for all.
 pub(super) const LOG_PAGES: i64 = 4_000;
-/// How long those are waited for, at the most, that are about to come.
-const PATIENCE: Duration = Duration::from_millis(2);
-/// How often is looked for them.
-const GLANCE: Duration = Duration::from_micros(100);
 /// What is told of every write after the disk has failed to keep one.
 const LOST: &str = "the disk did not keep what was written to it; nothing is written until a new start";
 const GONE: &str = "the writer is gone";
@@ -105,7 +101,12 @@ impl Writer {
         let told = Arc::clone(&lost);
         let thread = std::thread::Builder::new()
             .name("guildhall-writer".into())
-            .spawn(move || write_loop(connection, Batches::of(jobs, per_commit), &readers, &told))
+            .spawn(move || {
+                let next = || {
+                    Some(iter::once(jobs.recv().ok()?).chain(jobs.try_iter().take(per_commit - 1)).collect())
+                };
+                write_loop(connection, next, &readers, &told);
+            })
             .map_err(|error| Error::Unavailable(format!("cannot start the writer's thread: {error}")))?;
         Ok(Self { queue: Some(queue), thread: Some(thread), lost })
     }
@@ -171,55 +172,21 @@ fn refuse(batch: impl IntoIterator<Item = Box<dyn Job>>, why: &str) {
     }
 }
 
-/// What waits, taken together.
-struct Batches {
-    jobs: Receiver<Box<dyn Job>>,
-    /// How many at the most.
-    most: usize,
-    /// How many the last was.
-    last: usize,
-    /// How long it took, up to [`PATIENCE`].
-    took: Duration,
-}
-
-impl Batches {
-    fn of(jobs: Receiver<Box<dyn Job>>, most: usize) -> Self {
-        Self { jobs, most, last: 0, took: Duration::ZERO }
-    }
-
-    /// Those that wait, once there is one. Where there were many just now and few are back, the rest are about to come: they
-    /// are waited for, half of them and no longer than a batch takes, which they would wait for else. A commit for the first
-    /// of them alone would cost as much as one for all.
-    fn next(&mut self) -> Option<Vec<Box<dyn Job>>> {
-        let mut batch = vec![self.jobs.recv().ok()?];
-        let begun = Instant::now();
-        loop {
-            batch.extend(self.jobs.try_iter().take(self.most - batch.len()));
-            if batch.len() >= self.last / 2 || begun.elapsed() >= self.took {
-                return Some(batch);
-            }
-            std::thread::sleep(GLANCE);
-        }
-    }
-
-    /// Notes what came of one that began then.
-    fn done(&mut self, batch: usize, begun: Instant) {
-        (self.last, self.took) = (batch, begun.elapsed().min(PATIENCE));
-    }
-}
-
-fn write_loop(connection: Connection, mut batches: Batches, readers: &Readers, lost: &Lost) {
+fn write_loop(
+    connection: Connection,
+    next: impl Fn() -> Option<Vec<Box<dyn Job>>>,
+    readers: &Readers,
+    lost: &Lost,
+) {
     let connection = Rc::new(connection);
     WRITING.with(|writing| *writing.borrow_mut() = Some(Rc::clone(&connection)));
-    while let Some(mut batch) = batches.next() {
+    while let Some(mut batch) = next() {
         if lost.load(Ordering::Relaxed) {
             refuse(batch, LOST);
             continue;
         }
         readers.let_go();
-        let begun = Instant::now();
         let committed = commit(&connection, &mut batch);
-        batches.done(batch.len(), begun);
         let failed = |error: &rusqlite::Error| {
             let why = error.to_string();
             if is_failed_sync(error) { Error::InDoubt(why) } else { Error::Unavailable(why) }
@@ -320,50 +287,4 @@ fn tidy_log(connection: &Connection) -> rusqlite::Result<()> {
 /// Runs that checkpoint; answers how many pages of the log are not in the file.
 pub(super) fn checkpoint(connection: &Connection, sql: &'static str) -> rusqlite::Result<i64> {
     connection.prepare_cached(sql)?.query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Nothing;
-
-    impl Job for Nothing {
-        fn run(&mut self, _: &Connection) -> bool {
-            true
-        }
-
-        fn tell(self: Box<Self>, _: Result<()>) {}
-    }
-
-    #[test]
-    fn half_of_those_who_came_together_are_waited_for() {
-        let (queue, jobs) = sync_channel(100);
-        let mut batches = Batches::of(jobs, 16);
-        let put =
-            |many: usize| (0..many).for_each(|_| queue.send(Box::new(Nothing) as Box<dyn Job>).unwrap());
-        let mut next = |last, took| {
-            (batches.last, batches.took) = (last, took);
-            batches.next().unwrap().len()
-        };
-        let for_ever = Duration::MAX;
-        put(1);
-        assert_eq!(next(0, for_ever), 1, "nobody came before");
-        put(1);
-        assert_eq!(next(1, for_ever), 1, "one alone");
-        put(4);
-        assert_eq!(next(8, for_ever), 4, "half of them are there");
-        put(20);
-        assert_eq!((next(16, for_ever), next(0, for_ever)), (16, 4), "no more than may share a commit");
-        put(1);
-        assert_eq!(next(8, Duration::from_millis(1)), 1, "the others do not come");
-        std::thread::scope(|scope| {
-            put(1);
-            scope.spawn(|| {
-                std::thread::sleep(3 * GLANCE);
-                put(3);
-            });
-            assert_eq!(next(8, for_ever), 4, "the others come");
-        });
-    }
 }
