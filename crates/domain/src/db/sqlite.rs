@@ -22,7 +22,7 @@ const BUSY: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(5);
 /// What a connection keeps of the database, in KiB, written as SQLite wants it: what else is read often is in the system's
 /// memory. A larger one makes writing slower: where a page of an index was split, all that is kept is looked through at the commit.
-const CACHE: i64 = -2_000;
+const CACHE: i64 = -4_000;
 /// Statements that a connection keeps prepared; there are fewer in all.
 const STATEMENTS: usize = 400;
 
