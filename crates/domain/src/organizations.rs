@@ -320,8 +320,11 @@ pub(crate) fn insert(
         updated_at: tx.now,
     };
     let name_key = new.name.key();
-    // Most names have a slug of their own: whether this one has is not asked before.
+    // Most names have a slug of their own: whether this one has is not asked before. One that was chosen gets no number.
     if slug.is_reserved() || !store(tx, owner, &organization, &name_key)? {
+        if new.slug.is_some() {
+            return Err(Conflict::SlugTaken.into());
+        }
         free_slug(tx, &slug)?.as_str().clone_into(&mut organization.slug);
         if !store(tx, owner, &organization, &name_key)? {
             return Err(Error::Internal("a free slug was taken".into()));

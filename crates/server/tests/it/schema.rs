@@ -229,10 +229,6 @@ fn statements_find_their_rows_by_an_index() {
             "a list that is sought or sorted is first reduced to its ids",
         ),
         (
-            "WHERE m.user_id = $1 AND m.state IN ('active', 'inactive') ORDER BY o.name_key, o.id",
-            "the caller's own again, where a list holds no others",
-        ),
-        (
             "ORDER BY CASE m.role WHEN 'owner'",
             "who is in charge of one organization: few, found by a partial index",
         ),
