@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::compare::Comparer;
@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::place::{Place, below};
 use crate::process::{self, Server};
 use crate::workload::{Crew, Load, Writer, refusals};
-use crate::{Result, tracer};
+use crate::{Result, side_by_side, tracer};
 
 /// Clients that write at the same time.
 const WRITERS: usize = 8;
@@ -59,6 +59,14 @@ struct Tally {
     kills: usize,
     acknowledged: usize,
     wrong: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.kills += other.kills;
+        self.acknowledged += other.acknowledged;
+        self.wrong.extend(other.wrong);
+    }
 }
 
 /// One folder, whose server is killed and started again.
@@ -127,15 +135,20 @@ fn at_each(place: &Place, script: Script, tally: &mut Tally) -> Result<()> {
     let few = place.number(6, usize::MAX);
     let chosen: Vec<(&str, usize)> =
         if all.len() <= few { all } else { (0..few).map(|_| all[below(&random, all.len())]).collect() };
-    for (call, nth) in chosen {
-        let inject = format!("inject={call}:signal=KILL:when={nth}");
-        let before = tally.wrong.len();
-        attempt(place, script, (&["-e", &inject], "/dev/null".as_ref()), tally)?;
-        for wrong in &mut tally.wrong[before..] {
+    let tally = Mutex::new(tally);
+    let kill_at = |(call, nth): (&str, usize)| {
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
+        let mut one = Tally::default();
+        attempt(place, script, (&["-e", &trace, "-e", &inject], "/dev/null".as_ref()), &mut one)
+            .map_err(|error| error.to_string())?;
+        for wrong in &mut one.wrong {
             wrong.push_str(&format!(" (killed at {call} number {nth} of {script:?})"));
         }
-    }
-    Ok(())
+        tally.lock().unwrap_or_else(PoisonError::into_inner).add(one);
+        Ok(())
+    };
+    // An attempt waits for the disk most of its time.
+    Ok(side_by_side(chosen, if place.long { 4 } else { 1 }, kill_at)?)
 }
 
 /// Runs the script once under strace with these options, then looks at what is left.

@@ -107,22 +107,18 @@ fn fresh_seed() -> u64 {
     u64::from(u32::from_le_bytes(Random::system().bytes()))
 }
 
-/// Tries each, as many at a time as there are processors, those that take longest first.
-fn side_by_side(
-    mut items: Vec<Item>,
-    try_one: impl Fn(Item) -> Result<(), String> + Sync,
+/// Tries each, so many at a time, in this order.
+fn side_by_side<T: Send>(
+    all: Vec<T>,
+    lanes: usize,
+    try_one: impl Fn(T) -> Result<(), String> + Sync,
 ) -> Result<(), String> {
-    items.sort_by_key(|item| !item.is_long());
-    let left = Mutex::new(items.into_iter());
+    let left = Mutex::new(all.into_iter());
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let lane = || {
-        std::iter::from_fn(next)
-            .try_for_each(|item| try_one(item).map_err(|why| format!("{}: {why}", item.name())))
-    };
+    let lane = || std::iter::from_fn(next).try_for_each(&try_one);
     std::thread::scope(|scope| {
-        let lanes = std::thread::available_parallelism().map_or(1, usize::from);
         let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
-        lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| "an item panicked")?)
+        lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| "one of them panicked")?)
     })
 }
 
@@ -149,7 +145,9 @@ fn run(arguments: &[String]) -> Result<bool> {
     let place = Place::new(program, wish.long, wish.seed)?;
     let versions = machine::versions(&place.program)?;
     let page = Mutex::new(Page::new(&place)?);
-    let (alone, together): (Vec<Item>, Vec<Item>) = wish.items.into_iter().partition(|item| item.is_alone());
+    let (alone, mut together): (Vec<Item>, Vec<Item>) =
+        wish.items.into_iter().partition(|item| item.is_alone());
+    together.sort_by_key(|item| !item.is_long());
     let try_one = |item: Item| {
         let told = item.run(&place)?;
         println!("{}; {versions}", told.line(wish.seed));
@@ -162,8 +160,9 @@ fn run(arguments: &[String]) -> Result<bool> {
         }
         Ok(())
     };
-    side_by_side(together, |item| {
-        try_one(item).map_err(|error: Box<dyn std::error::Error>| error.to_string())
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    side_by_side(together, processors, |item| {
+        try_one(item).map_err(|error: Box<dyn std::error::Error>| format!("{}: {error}", item.name()))
     })?;
     for item in alone {
         match try_one(item) {
