@@ -123,11 +123,43 @@ fn copy_of(data: &Path) -> PathBuf {
     data.with_extension("copy")
 }
 
+/// Where each attempt begins.
+struct Beginning {
+    script: Script,
+    /// A data folder with the crew's accounts; it is not there before a first start.
+    folder: PathBuf,
+    crew: Crew,
+}
+
+impl Beginning {
+    fn of(place: &Place, script: Script) -> Result<Self> {
+        let folder = place.path("beginning");
+        let crew = match script {
+            Script::FirstStart => Crew(Arc::default()),
+            _ => Crew::found(&place.program, &folder, 2)?,
+        };
+        Ok(Self { script, folder, crew })
+    }
+
+    /// A data folder of its own for one attempt.
+    fn data(&self, place: &Place) -> Result<PathBuf> {
+        let data = place.path("data");
+        if self.folder.exists() {
+            let copied = Command::new("cp").arg("-a").args([&self.folder, &data]).status()?;
+            if !copied.success() {
+                return Err(format!("{} could not be copied", self.folder.display()).into());
+            }
+        }
+        Ok(data)
+    }
+}
+
 /// Counts the calls of the script, then kills it at the first, the second, and so on.
 fn at_each(place: &Place, script: Script, tally: &mut Tally) -> Result<()> {
     let trace = place.path("trace");
     let count = format!("trace={}", CALLS.join(","));
-    attempt(place, script, (&["-e", &count], &trace), &mut Tally::default())?;
+    let beginning = Beginning::of(place, script)?;
+    attempt(place, &beginning, (&["-e", &count], &trace), &mut Tally::default())?;
     let counts = tracer::counts(&trace, &CALLS)?;
     let all = CALLS.iter().zip(counts).flat_map(|(call, count)| (1..=count).map(move |nth| (*call, nth)));
     let all: Vec<(&str, usize)> = all.collect();
@@ -139,7 +171,7 @@ fn at_each(place: &Place, script: Script, tally: &mut Tally) -> Result<()> {
     let kill_at = |(call, nth): (&str, usize)| {
         let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
         let mut one = Tally::default();
-        attempt(place, script, (&["-e", &trace, "-e", &inject], "/dev/null".as_ref()), &mut one)
+        attempt(place, &beginning, (&["-e", &trace, "-e", &inject], "/dev/null".as_ref()), &mut one)
             .map_err(|error| error.to_string())?;
         for wrong in &mut one.wrong {
             wrong.push_str(&format!(" (killed at {call} number {nth} of {script:?})"));
@@ -154,22 +186,20 @@ fn at_each(place: &Place, script: Script, tally: &mut Tally) -> Result<()> {
 /// Runs the script once under strace with these options, then looks at what is left.
 fn attempt(
     place: &Place,
-    script: Script,
+    beginning: &Beginning,
     (options, trace): (&[&str], &Path),
     tally: &mut Tally,
 ) -> Result<()> {
-    let data = place.path("data");
+    let (script, crew, data) = (beginning.script, &beginning.crew, beginning.data(place)?);
     // The same accounts, names and pictures each time: so the Nth call is the same.
     let random = place.random("script");
-    let is_first_start = matches!(script, Script::FirstStart);
-    let crew = if is_first_start { Crew(Arc::default()) } else { Crew::found(&place.program, &data, 2)? };
     let ledger = Arc::new(Ledger::default());
     let mut command = tracer::under(options, trace, &script.command(place, &data)?);
     if script.is_served() {
         // A server that is killed before it listens does not start.
         if let Ok(server) = Server::start(&mut command, place.path("server.log")) {
-            if !is_first_start {
-                let mut writer = Writer::new(0, &crew, (&server.address, random), &ledger);
+            if !matches!(script, Script::FirstStart) {
+                let mut writer = Writer::new(0, crew, (&server.address, random), &ledger);
                 // It ends with the server.
                 let halt = (0..SCRIPT).find_map(|_| writer.step().err());
                 tally.wrong.extend(refusals(halt.as_slice()));
@@ -180,7 +210,7 @@ fn attempt(
         process::finish(&mut command, "")?;
     }
     tally.kills += 1;
-    let comparer = Comparer { place, crew: &crew, ledger: &ledger };
+    let comparer = Comparer { place, crew, ledger: &ledger };
     tally.wrong.extend(comparer.restart(&data, ledger.mark())?);
     tally.acknowledged += ledger.successes(ledger.mark());
     if !script.is_served() {
