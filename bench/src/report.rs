@@ -40,8 +40,8 @@ pub(crate) enum AtMost {
 }
 
 /// What a case is compared with.
-pub(crate) struct Against {
-    pub(crate) what: &'static str,
+pub(crate) struct Against<'a> {
+    pub(crate) what: &'a str,
     pub(crate) per_second: f64,
     /// The least ratio that is good, where one was set as a goal.
     pub(crate) at_least: Option<f64>,
@@ -49,7 +49,7 @@ pub(crate) struct Against {
 
 impl Report {
     /// A case, and what it is compared with, if anything.
-    pub(crate) fn add(&mut self, case: &str, figures: Figures, against: Option<Against>) {
+    pub(crate) fn add(&mut self, case: &str, figures: Figures, against: Option<Against<'_>>) {
         let Figures { per_second, p50, p99 } = figures;
         let compared = match against {
             Some(Against { what, per_second: other, at_least }) => {

@@ -104,6 +104,14 @@ fn serving(program: &Path, place: &Place<'_>) -> Command {
     command
 }
 
+/// How many commits the SQLite database in that data folder has had, in a count that begins anywhere and goes round: one of
+/// what SQLite itself keeps in the head of the log's index (<https://sqlite.org/walformat.html>, "The WAL-Index Header").
+pub(crate) fn commits(data: &Path) -> Result<u32> {
+    let index = std::fs::read(data.join("guildhall.db-shm"))?;
+    let count = index.get(8..12).and_then(|bytes| bytes.try_into().ok()).ok_or("an index without a head")?;
+    Ok(u32::from_ne_bytes(count))
+}
+
 /// This program as the floor, answering `body`.
 pub(crate) fn floor(body: &[u8], folder: &Path) -> Result<Process> {
     let file = folder.join("floor.json");
