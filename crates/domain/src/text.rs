@@ -65,6 +65,11 @@ impl Name {
 /// `text` in the form in which names are compared and sought, NFC: two texts that differ by case alone have the same.
 #[must_use]
 pub fn fold(text: &str) -> String {
+    // A search folds every description that it looks at, and most are such.
+    if text.is_ascii() { text.to_ascii_lowercase() } else { fold_any(text) }
+}
+
+fn fold_any(text: &str) -> String {
     // Lower case alone tells ς from σ and ß from SS. From great to small once more, for what has no small form of one
     // character; and each character by itself, since what Σ becomes depends on where it stands.
     let small = text.nfd().flat_map(char::to_lowercase);
