@@ -586,12 +586,11 @@ fn own_id(tx: &Tx<'_>, actor: &Actor, user: UserId, key: &OrganizationKey) -> Re
     if belongs { Ok(found.id) } else { Err(Missing::Member.into()) }
 }
 
-/// Whether any organization shows the picture stored under that name.
+/// Whether any organization shows the picture stored under that name: whoever knows the name may see it.
 ///
 /// # Errors
-/// For all but the system.
-pub fn uses_picture(db: &Db, actor: &Actor, name: &str) -> Result<bool> {
-    actor.require_system()?;
+/// Where the database cannot be used.
+pub fn uses_picture(db: &Db, name: &str) -> Result<bool> {
     let image = "SELECT 1 FROM organizations WHERE image = $1 LIMIT 1";
     let background = "SELECT 1 FROM organizations WHERE background_image = $1 LIMIT 1";
     db.read(|tx| Ok(tx.exists(image, &[name.into()])? || tx.exists(background, &[name.into()])?))

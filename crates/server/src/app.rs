@@ -18,14 +18,12 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::client::Network;
 use crate::issuers::Issuers;
-use crate::load;
+use crate::load::{self, Place};
 use crate::media::Media;
 use crate::tokens::{Claims, Keys, TokenError};
 
 /// Passwords hashed at the same time: each takes 19 MiB and a core for tens of milliseconds.
 const HASHING_AT_ONCE: usize = 2;
-/// Passwords that may wait for that; one more is told to come back.
-const HASHING_QUEUE: usize = 200;
 
 /// Everything that a request can need. Cheap to clone.
 #[derive(Clone)]
@@ -56,14 +54,8 @@ pub struct Parts {
 /// Searches that run at the same time.
 static SEARCHES: Semaphore = Semaphore::const_new(2);
 
-struct Lanes {
-    running: Semaphore,
-    queue: Semaphore,
-}
-
 /// The lane that all hashing takes, whoever asks: it is the one thing here that costs real time.
-static HASHING: Lanes =
-    Lanes { running: Semaphore::const_new(HASHING_AT_ONCE), queue: Semaphore::const_new(HASHING_QUEUE) };
+static HASHING: Semaphore = Semaphore::const_new(HASHING_AT_ONCE);
 
 impl std::ops::Deref for App {
     type Target = Parts;
@@ -187,7 +179,8 @@ impl App {
     /// [`Error::Limited`] where too many wait for theirs.
     pub async fn hash(&self, password: Password) -> Result<String> {
         let random = self.random().clone();
-        slowly(move || password.hash(&random)).await?
+        let lane = enter_lane(None).await?;
+        in_lane(lane, move || password.hash(&random)).await?
     }
 
     /// Signs somebody in by password: waits where failures of late say so, compares, and makes the session.
@@ -208,7 +201,7 @@ impl App {
     pub async fn compare(&self, login: String, password: String, address: String) -> Result<Compared> {
         let mut attempt = self.admit_sign_in(&login, &address).await?;
         let lane = loop {
-            let lane = enter_lane().await?;
+            let lane = enter_lane(Some(&address)).await?;
             // Tries side by side may have failed while one that nothing slowed down waited for its turn. One that has its
             // moment is not asked again: that would keep another for it, ever later.
             if attempt.wait.is_some() || self.look(&login, &address).await?.is_some() {
@@ -312,22 +305,20 @@ async fn told<T>(answered: oneshot::Receiver<Result<T>>) -> Result<T> {
     answered.await.unwrap_or_else(|_| Err(Error::Unavailable("the database is gone".into())))
 }
 
-/// Runs hashing in its lane.
-async fn slowly<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let lane = enter_lane().await?;
-    in_lane(lane, work).await
-}
-
 /// A place in the lane and a turn in it.
-type Lane = (SemaphorePermit<'static>, SemaphorePermit<'static>);
+type Lane = (Place, SemaphorePermit<'static>);
 
-/// A place in the lane, which is held until it is dropped.
+/// A place in the lane, which is held until it is dropped. One address alone, where that is named, leaves room for others.
 ///
 /// # Errors
 /// [`Error::Limited`] where too many wait for one.
-async fn enter_lane() -> Result<Lane> {
-    let place = HASHING.queue.try_acquire().map_err(|_| Error::Limited(Duration::from_secs(1)))?;
-    let turn = HASHING.running.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
+async fn enter_lane(address: Option<&str>) -> Result<Lane> {
+    let queue = &*load::PASSWORDS;
+    if address.map_or_else(|| queue.is_full(), |address| queue.is_full_for(address)) {
+        return Err(Error::Limited(Duration::from_secs(1)));
+    }
+    let place = queue.join(address.unwrap_or_default());
+    let turn = HASHING.acquire().await.map_err(|_| Error::Internal("no lane for hashing".into()))?;
     Ok((place, turn))
 }
 

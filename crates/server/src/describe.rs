@@ -237,6 +237,7 @@ impl Operation {
     /// What a call of its kind may be refused with whatever it does.
     fn usual(&self, about: &About, method: &Method) -> Vec<Answer> {
         let mut usual = vec![
+            (413, "The body is too large."),
             (429, "Too often: worth another try after `Retry-After`."),
             (500, "The server failed; its log tells of the request with this `X-Request-Id`."),
             (503, "The server is too busy or its database cannot be used now."),
@@ -251,7 +252,6 @@ impl Operation {
         if !self.bodies.is_empty() {
             usual.push((400, "The body cannot be read."));
             usual.push((408, "The body came too slowly."));
-            usual.push((413, "The body is too large."));
         }
         let refusal = |(status, text): (u16, &str)| Answer {
             status,

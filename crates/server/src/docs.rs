@@ -1,11 +1,12 @@
 //! `/docs`: what is served, for people; `/docs/<dialect>/openapi.json`: the same for programs. Made from the list of routes
 //! and nothing else, whole in itself, without any script.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
@@ -14,7 +15,7 @@ use serde_json::Value;
 use crate::app::App;
 use crate::describe::document::document;
 use crate::describe::{About, Content, Credential, Operation, example};
-use crate::http;
+use crate::http::{self, Params};
 use crate::pages::{self, Page, render};
 use crate::router::dialects;
 
@@ -22,7 +23,10 @@ use crate::router::dialects;
 struct Api {
     about: About,
     routes: Vec<(Method, &'static str, Operation)>,
-    document: Value,
+    /// The description as JSON: one copy, however many read it slowly.
+    document: Bytes,
+    /// The page for people, with the public URL that it was made for.
+    page: OnceLock<(String, Bytes)>,
 }
 
 /// Every API, in the order in which the router lists them.
@@ -30,7 +34,8 @@ static APIS: LazyLock<Vec<Api>> = LazyLock::new(|| {
     let told = |routes: crate::dialects::Routes| {
         let (about, routes) = (*routes.about(), routes.listed().to_vec());
         let listed = routes.iter().map(|(method, path, operation)| (method, *path, operation));
-        Api { about, document: document(&about, listed), routes }
+        let document = document(&about, listed).to_string().into();
+        Api { about, document, routes, page: OnceLock::new() }
     };
     dialects().into_iter().map(|(_, routes)| told(routes)).collect()
 });
@@ -72,8 +77,9 @@ fn missing() -> Response {
     )
 }
 
-async fn describe(Path(name): Path<String>) -> Response {
-    find(&name).map_or_else(missing, |api| http::json(StatusCode::OK, &api.document))
+async fn describe(params: Params) -> Response {
+    find(params.get(0))
+        .map_or_else(missing, |api| http::json_bytes(StatusCode::OK, Body::from(api.document.clone())))
 }
 
 async fn show_all(State(app): State<App>) -> Response {
@@ -81,8 +87,16 @@ async fn show_all(State(app): State<App>) -> Response {
     pages::respond(StatusCode::OK, &AllPage { apis, public_url: &app.public_url })
 }
 
-async fn show_one(State(app): State<App>, Path(name): Path<String>) -> Response {
-    find(&name).map_or_else(missing, |api| pages::respond(StatusCode::OK, &ApiPage::of(api, &app.public_url)))
+async fn show_one(State(app): State<App>, params: Params) -> Response {
+    find(params.get(0))
+        .map_or_else(missing, |api| pages::html(StatusCode::OK, Body::from(page_of(api, &app.public_url))))
+}
+
+fn page_of(api: &Api, public_url: &str) -> Bytes {
+    let write = || pages::written(&ApiPage::of(api, public_url)).into();
+    let (made_for, page) = api.page.get_or_init(|| (public_url.to_owned(), write()));
+    // A process has one public URL; tests have many.
+    if made_for == public_url { page.clone() } else { write() }
 }
 
 #[derive(Template)]

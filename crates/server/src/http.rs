@@ -32,7 +32,7 @@ pub const BODY_MAX: usize = 1024 * 1024;
 /// Why a body could not be read or understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It has more bytes than are taken: 413.
+    /// It has more bytes than are taken, or more values: 413.
     TooLarge,
     /// It did not come in time: 408.
     TooSlow,
@@ -94,23 +94,28 @@ impl<D> Payload<D> {
     ///
     /// # Errors
     /// [`Fault::MediaType`] where it was not sent as JSON, [`Fault::Syntax`] where it is none of that shape, or
-    /// names a key twice.
+    /// names a key twice, [`Fault::TooLarge`] where it has too many values.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         if !self.is_json() {
             return Err(Fault::MediaType(self.content_type.clone()));
         }
-        let read = serde_json::from_slice(&self.bytes);
-        let read = read.and_then(|value| keys::refuse_repeated(&self.bytes).map(|()| value));
-        read.map_err(|error| Fault::Syntax(error.to_string()))
+        keys::check(&self.bytes).map_err(|bad| match bad {
+            keys::Bad::Malformed(error) => Fault::Syntax(error.to_string()),
+            keys::Bad::TooMany => Fault::TooLarge,
+        })?;
+        serde_json::from_slice(&self.bytes).map_err(|error| Fault::Syntax(error.to_string()))
     }
 
     /// The pairs of a form, in their order.
     ///
     /// # Errors
-    /// [`Fault::MediaType`] where it was not sent as a form.
+    /// [`Fault::MediaType`] where it was not sent as a form, [`Fault::TooLarge`] where it has too many pairs.
     pub fn form(&self) -> Result<Vec<(String, String)>, Fault> {
         if !self.is_form() {
             return Err(Fault::MediaType(self.content_type.clone()));
+        }
+        if self.bytes.iter().filter(|byte| **byte == b'&').count() >= keys::VALUES_MAX {
+            return Err(Fault::TooLarge);
         }
         serde_urlencoded::from_bytes(&self.bytes).map_err(|error| Fault::Syntax(error.to_string()))
     }
@@ -241,7 +246,8 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
     }
 }
 
-fn json_bytes(status: StatusCode, body: Body) -> Response {
+/// A body that is JSON already.
+pub(crate) fn json_bytes(status: StatusCode, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -298,6 +304,11 @@ pub fn retry_after(mut response: Response, after: std::time::Duration) -> Respon
 /// What one is answered who is turned away.
 pub fn too_much<D: Dialect>() -> Response {
     D::Error::from(guildhall_domain::Error::Unavailable(load::TOO_MUCH.into())).into_response()
+}
+
+/// What one is answered who sends too much.
+pub fn too_large<D: Dialect>() -> Response {
+    D::Error::from(Fault::TooLarge).into_response()
 }
 
 /// That there is a turn for a list as long as the server is large, and for whom. Asked first, so that turning one away costs

@@ -2,8 +2,8 @@
 //! begun are finished in good time. It is seen in two ways.
 //!
 //! What is long, as a list that is written piece by piece, takes turns: few pieces are made at the same time, so that whoever
-//! comes is heard between two of them. The list that is as long as the server is large, and searches, have a [`Queue`] each:
-//! where many wait in it, more of their kind are turned away, and what is short goes on.
+//! comes is heard between two of them. The list that is as long as the server is large, searches, and passwords to hash have a
+//! [`Queue`] each: where many wait in it, more of their kind are turned away, and what is short goes on.
 //!
 //! What is short waits in sockets and in the runtime, where its queue cannot be seen, and what is being answered slowly costs
 //! nothing. What can be seen is that a task that asked to be woken was not: turns come late.
@@ -18,8 +18,6 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use crate::client::Network;
-
 /// Pieces that are made or next at the same time, for each processor: most take less than a millisecond, and who comes waits
 /// for no more of them than these.
 const AT_ONCE: usize = 4;
@@ -28,6 +26,8 @@ const AT_ONCE: usize = 4;
 const LISTS_MANY: usize = 64;
 /// Places in the queue of searches, those that run among them.
 const SEARCHES_MANY: usize = 64;
+/// Places in the queue of passwords to hash, those that are hashed among them.
+const PASSWORDS_MANY: usize = 200;
 /// What is said of one who was turned away.
 pub const TOO_MUCH: &str = "more is asked than can be done";
 /// How often is looked.
@@ -48,6 +48,8 @@ static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(AT_ONCE * pr
 pub static LISTS: LazyLock<Queue> = LazyLock::new(|| Queue::new(LISTS_MANY * processors()));
 /// Searches.
 pub static SEARCHES: LazyLock<Queue> = LazyLock::new(|| Queue::new(SEARCHES_MANY));
+/// Passwords to hash.
+pub static PASSWORDS: LazyLock<Queue> = LazyLock::new(|| Queue::new(PASSWORDS_MANY));
 
 static TOO_MUCH_COMES: AtomicBool = AtomicBool::new(false);
 static CAME: AtomicUsize = AtomicUsize::new(0);
@@ -70,21 +72,25 @@ impl Queue {
         Self { places, taken: AtomicUsize::new(0), taken_by: std::array::from_fn(|_| AtomicUsize::new(0)) }
     }
 
-    fn taken_by(&self, client: Network) -> &AtomicUsize {
+    fn taken_by(&self, client: impl Hash) -> &AtomicUsize {
         let mut hasher = DefaultHasher::new();
         client.hash(&mut hasher);
         &self.taken_by[(hasher.finish() % 1024) as usize]
     }
 
+    /// Whether there is no place for anybody now.
+    pub fn is_full(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) >= self.places
+    }
+
     /// Whether there is no place for this client now.
-    pub fn is_full_for(&self, client: Network) -> bool {
-        let taken = self.taken.load(Ordering::Relaxed);
-        taken >= self.places
-            || taken >= self.places / 2 && self.taken_by(client).load(Ordering::Relaxed) >= self.places / 8
+    pub fn is_full_for(&self, client: impl Hash) -> bool {
+        let is_half = self.taken.load(Ordering::Relaxed) >= self.places / 2;
+        self.is_full() || is_half && self.taken_by(client).load(Ordering::Relaxed) >= self.places / 8
     }
 
     /// A place, whether there is one or not.
-    pub fn join(&'static self, client: Network) -> Place {
+    pub fn join(&'static self, client: impl Hash) -> Place {
         let of_client = self.taken_by(client);
         self.taken.fetch_add(1, Ordering::Relaxed);
         of_client.fetch_add(1, Ordering::Relaxed);
@@ -172,6 +178,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use crate::client::Network;
 
     fn client(number: u8) -> Network {
         Network::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)))

@@ -23,22 +23,25 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path as UrlPath, State};
+use axum::extract::{Path as UrlPath, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use guildhall_domain::clock::{Timestamp, hex};
+use guildhall_domain::organizations;
 use object_store::aws::AmazonS3Builder;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
+use crate::app::App;
 use store::Store;
 pub use store::StoreError;
 
@@ -299,6 +302,23 @@ pub fn routes(media: Media) -> Router {
     let methods: MethodRouter<Media> =
         get(show).fallback(|| async { refuse(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed") });
     Router::new().route("/media/{name}", methods).with_state(media)
+}
+
+/// Shows pictures that an organization has, and no others: one whose organization is gone, or has another by now, is gone with
+/// that, though its file stays a while for whoever is about to give it to an organization.
+pub async fn only_shown(State(app): State<App>, request: Request, next: Next) -> Response {
+    let name = request.uri().path().trim_start_matches("/media/").to_owned();
+    if name == DEFAULT_NAME || media_type(&name).is_none() {
+        return next.run(request).await;
+    }
+    match app.read(move |db| organizations::uses_picture(db, &name)).await {
+        Ok(true) => next.run(request).await,
+        Ok(false) => refuse(StatusCode::NOT_FOUND, "Not found"),
+        Err(error) => {
+            tracing::error!(%error, "it could not be asked whose a picture is");
+            unavailable()
+        }
+    }
 }
 
 async fn show(

@@ -408,8 +408,17 @@ fn in_the_way(title: &str, text: &str) -> Response<Body> {
 
 /// A page of one of the templates.
 pub(crate) fn respond(status: StatusCode, page: &impl Template) -> Response<Body> {
-    let html = page.render().expect("writing to a string does not fail");
-    let mut response = Response::new(Body::from(html));
+    html(status, written(page).into())
+}
+
+/// The page itself.
+pub(crate) fn written(page: &impl Template) -> String {
+    page.render().expect("writing to a string does not fail")
+}
+
+/// A page that is written already.
+pub(crate) fn html(status: StatusCode, html: Body) -> Response<Body> {
+    let mut response = Response::new(html);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

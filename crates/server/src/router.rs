@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{Route, get};
 use serde_json::json;
@@ -44,7 +45,8 @@ pub fn router(app: &App) -> Router {
         .route("/.well-known/jwks.json", get(jwks).fallback(wrong_method))
         .fallback(unknown_path)
         .with_state(app.clone());
-    let all = faces.merge(media::routes(app.media.clone()));
+    let pictures = media::routes(app.media.clone()).layer(from_fn_with_state(app.clone(), media::only_shown));
+    let all = faces.merge(pictures);
     let (origins, is_https): (std::sync::Arc<[String]>, _) =
         (app.cors_origins.clone().into(), app.is_https());
     all.layer(layer_fn(move |route: Route| finish(route, origins.clone(), is_https)))
@@ -69,6 +71,8 @@ fn finish(
                 malformed()
             } else if is_preflight {
                 preflight()
+            } else if let Some(words) = words(request.uri().path()).filter(|_| is_oversize(&request)) {
+                (words.too_large)()
             } else if let Some(words) = words(request.uri().path()).filter(|_| load::turns_away()) {
                 (words.too_much)()
             } else {
@@ -88,6 +92,14 @@ fn finish(
             Ok(answer)
         }
     })
+}
+
+/// Whether a request says that it brings more than any but a form with files may, whether its body would be read or not.
+fn is_oversize(request: &Request) -> bool {
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let brings_files = http::content_type(request.headers()).starts_with("multipart/");
+    length.is_some_and(|length: u64| length > http::BODY_MAX as u64) && !brings_files
 }
 
 /// How long a browser remembers to come by https. Other names below this one are not ours to speak for.
@@ -166,11 +178,12 @@ async fn unknown_path(method: Method, uri: Uri) -> Response {
 struct Words {
     unknown_path: fn() -> Response,
     too_much: fn() -> Response,
+    too_large: fn() -> Response,
 }
 
 impl Words {
     const fn of<D: Dialect>() -> Self {
-        Self { unknown_path: D::unknown_path, too_much: http::too_much::<D> }
+        Self { unknown_path: D::unknown_path, too_much: http::too_much::<D>, too_large: http::too_large::<D> }
     }
 }
 

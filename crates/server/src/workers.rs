@@ -150,7 +150,7 @@ async fn remove_unused(
 ) -> Result<bool, String> {
     let name = name.map_err(|error| error.to_string())?;
     let sought = name.clone();
-    let is_used = app.read(move |db| organizations::uses_picture(db, &Actor::system(), &sought)).await;
+    let is_used = app.read(move |db| organizations::uses_picture(db, &sought)).await;
     if is_used.map_err(|error| error.to_string())? {
         return Ok(false);
     }

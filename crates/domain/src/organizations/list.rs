@@ -2,8 +2,9 @@
 //!
 //! A list in the order of the names, or backwards, is read piece by piece, by key, so that neither its first piece nor its
 //! memory grows with it. One that is sought, sorted otherwise or begun in the middle is first reduced to its ids, eight bytes
-//! each; only the caller's own are looked at where it can hold no others.
+//! each; only the caller's own are looked at where it can hold no others. A piece ends where it has become large, too.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -181,12 +182,13 @@ enum Direction {
 
 impl Direction {
     /// Before the first organization.
-    fn start(self) -> (String, OrganizationId) {
-        match self {
-            Self::Forwards => (String::new(), OrganizationId(0)),
+    fn start(self) -> Place {
+        let (key, id) = match self {
+            Self::Forwards => (String::new(), 0),
             // The greatest character, and more of it than a name has.
-            Self::Backwards => ("\u{10ffff}".repeat(NAME_MAX + 1), OrganizationId(i64::MAX)),
-        }
+            Self::Backwards => ("\u{10ffff}".repeat(NAME_MAX + 1), i64::MAX),
+        };
+        Place { direction: self, key, id: OrganizationId(id) }
     }
 
     fn of(self, ordering: Ordering) -> Ordering {
@@ -214,11 +216,19 @@ pub struct Page {
 /// What comes after a piece.
 #[derive(Clone, Debug)]
 enum Rest {
-    /// Whatever comes after this name and id, in that direction.
-    AfterKey(Direction, String, OrganizationId),
+    /// So many of what comes after this place.
+    After(Place, usize),
     /// Exactly these, from that place on.
     Ids(Arc<[OrganizationId]>, usize),
     Nothing,
+}
+
+/// A place in a list in the order of the names: behind this name and id, in that direction.
+#[derive(Clone, Debug)]
+struct Place {
+    direction: Direction,
+    key: String,
+    id: OrganizationId,
 }
 
 /// The first piece of a list, `piece` organizations at the most, and how many it will hold in all where `counted`.
@@ -232,13 +242,15 @@ pub fn list(
     piece: usize,
 ) -> Result<(Page, Option<usize>)> {
     if let Some(direction) = listing.natural() {
-        let (name, id) = direction.start();
-        let start = Page { seen: Vec::new(), rest: Rest::AfterKey(direction, name, id) };
+        let first = |most| {
+            let start = Page { seen: Vec::new(), rest: Rest::After(direction.start(), most) };
+            start.next(db, actor, listing, piece)
+        };
         match window {
-            None => return Ok((start.next(db, actor, listing, piece)?, None)),
+            None => return Ok((first(usize::MAX)?, None)),
             Some((0, most)) => {
                 let count = db.read(|tx| count(tx, actor, listing))?;
-                return Ok((start.first(db, actor, listing, most)?, Some(count)));
+                return Ok((first(most)?, Some(count)));
             }
             Some(_) => {}
         }
@@ -251,8 +263,9 @@ pub fn list(
     Ok((start.next(db, actor, listing, piece)?, Some(count)))
 }
 
-/// Rows that a round reads at the least where a list's beginning is sought.
-const A_ROUND: usize = 100;
+/// A piece ends with the organization that brings what they say of themselves to so many bytes: it waits in memory for a reader
+/// who may be slow.
+const PIECE_BYTES: usize = 256 * 1024;
 
 impl Page {
     /// Whether nothing comes after this piece.
@@ -261,7 +274,7 @@ impl Page {
         match &self.rest {
             Rest::Ids(ids, start) => *start >= ids.len(),
             Rest::Nothing => true,
-            Rest::AfterKey(..) => false,
+            Rest::After(..) => false,
         }
     }
 
@@ -274,37 +287,27 @@ impl Page {
             Rest::Nothing => Ok(Self { seen: Vec::new(), rest: Rest::Nothing }),
             Rest::Ids(ids, start) => {
                 let end = start.saturating_add(piece).min(ids.len());
-                let seen = db.read(|tx| by_ids(tx, actor, listing, &ids[*start..end]))?;
-                Ok(Self { seen, rest: Rest::Ids(Arc::clone(ids), end) })
+                let (seen, read) = db.read(|tx| by_ids(tx, actor, listing, &ids[*start..end]))?;
+                Ok(Self { seen, rest: Rest::Ids(Arc::clone(ids), start + read) })
             }
-            Rest::AfterKey(direction, key, id) => {
-                let most = i64::try_from(piece).unwrap_or(i64::MAX);
-                let rows = db.read(|tx| after_key(tx, actor, *direction, (key, *id), most))?;
-                let rest = match rows.last() {
-                    Some((key, (_, last))) if rows.len() >= piece => {
-                        Rest::AfterKey(*direction, key.clone(), last.id)
+            Rest::After(place, most) => {
+                let limit = i64::try_from(piece).unwrap_or(i64::MAX);
+                let (rows, is_all) = db.read(|tx| after(tx, actor, place, limit))?;
+                let last = rows.last().map(|(key, (_, last))| (key.clone(), last.id));
+                // What is read and not shown, an archived one that is not wanted, leaves its room to another.
+                let mut seen: Vec<Seen> =
+                    rows.into_iter().filter_map(|(_, row)| visible(row, actor, listing)).collect();
+                seen.truncate(*most);
+                let left = most - seen.len();
+                let rest = match last {
+                    Some((key, id)) if left > 0 && !is_all => {
+                        Rest::After(Place { direction: place.direction, key, id }, left)
                     }
                     _ => Rest::Nothing,
                 };
-                let seen = rows.into_iter().filter_map(|(_, row)| visible(row, actor, listing)).collect();
                 Ok(Self { seen, rest })
             }
         }
-    }
-
-    /// The first `most` of what comes after this piece, and nothing behind them.
-    fn first(&self, db: &Db, actor: &Actor, listing: &Listing, most: usize) -> Result<Self> {
-        // What is read and not shown (an archived one that is not wanted) leaves room for the next; each round looks at all of
-        // the caller's own, so that there are to be few.
-        let piece = most.max(A_ROUND);
-        let mut page = self.next(db, actor, listing, piece)?;
-        while page.seen.len() < most && !page.is_last() {
-            let Page { seen, rest } = page.next(db, actor, listing, piece)?;
-            page.seen.extend(seen);
-            page.rest = rest;
-        }
-        page.seen.truncate(most);
-        Ok(Self { rest: Rest::Nothing, ..page })
     }
 }
 
@@ -349,16 +352,14 @@ macro_rules! of_others {
     };
 }
 
-/// Organizations in the order of their names: the public ones, for somebody signed in the internal ones, and of the rest
-/// those that the caller belongs to. Three lists that are each in order, made one: none is longer than the piece.
-fn after_key(
-    tx: &Tx<'_>,
-    actor: &Actor,
-    direction: Direction,
-    (key, id): (&str, OrganizationId),
-    most: i64,
-) -> Result<Vec<(String, (Found, Organization))>> {
-    let (by_visibility, others) = match direction {
+/// An organization with the name that it stands under.
+type Keyed = (String, (Found, Organization));
+
+/// Organizations in the order of their names, as many as a piece holds, `most` at the most; and whether nothing comes behind
+/// them. The public ones, for somebody signed in the internal ones, and of the rest those that the caller belongs to: three
+/// lists that are each in order, made one.
+fn after(tx: &Tx<'_>, actor: &Actor, place: &Place, most: i64) -> Result<(Vec<Keyed>, bool)> {
+    let (by_visibility, others) = match place.direction {
         Direction::Forwards => (
             of_visibility!("(o.name_key, o.id) > ($2, $3)", "o.name_key, o.id"),
             of_others!("(o.name_key, o.id) > ($2, $3)", "o.name_key, o.id"),
@@ -368,21 +369,56 @@ fn after_key(
             of_others!("(o.name_key, o.id) < ($2, $3)", "o.name_key DESC, o.id DESC"),
         ),
     };
-    let read = |row: &Row<'_>| Ok((row.text()?, read_seen(row)?));
     let user = actor.user_id().unwrap_or(UserId(0));
-    let values: [Value<'_>; 4] = [user.into(), key.into(), id.into(), most.into()];
+    let values: [Value<'_>; 4] = [user.into(), (&place.key).into(), place.id.into(), most.into()];
     let of = |visibility: &'static str| {
         let values = [values[0], values[1], values[2], values[3], visibility.into()];
-        tx.rows(by_visibility, &values, read)
+        of_a_size(tx, by_visibility, &values)
     };
-    let mut rows = of("public")?;
+    let mut lists = vec![of("public")?];
     if actor.user_id().is_some() {
-        rows.extend(of("internal")?);
-        rows.extend(tx.rows(others, &values, read)?);
+        lists.push(of("internal")?);
+        lists.push(of_a_size(tx, others, &values)?);
     }
-    rows.sort_by(|(a, (_, one)), (b, (_, other))| direction.of(a.cmp(b).then(one.id.cmp(&other.id))));
-    rows.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-    Ok(rows)
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let in_order = |(a, (_, one)): &Keyed, (b, (_, other)): &Keyed| {
+        place.direction.of(a.cmp(b).then(one.id.cmp(&other.id)))
+    };
+    // Behind the end of a list that goes on, its next ones may come before those of the others.
+    let ends = lists.iter().filter(|(rows, is_whole)| !is_whole || rows.len() >= most);
+    let end = ends.filter_map(|(rows, _)| rows.last()).min_by(|a, b| in_order(a, b)).cloned();
+    let mut rows: Vec<Keyed> = lists.into_iter().flat_map(|(rows, _)| rows).collect();
+    rows.sort_by(in_order);
+    let found = rows.len();
+    rows.truncate(most);
+    if let Some(end) = &end {
+        rows.retain(|row| in_order(row, end) != Ordering::Greater);
+    }
+    let are_all = end.is_none() && rows.len() == found;
+    Ok((rows, are_all))
+}
+
+/// The first of what `sql` finds, as many as a piece holds by their size; and whether they are all.
+fn of_a_size(tx: &Tx<'_>, sql: &'static str, values: &[Value<'_>]) -> Result<(Vec<Keyed>, bool)> {
+    let left = Cell::new(PIECE_BYTES);
+    let rows = tx.rows(sql, values, |row| {
+        if left.get() == 0 {
+            return Ok(None);
+        }
+        let keyed = (row.text()?, read_seen(row)?);
+        left.set(left.get().saturating_sub(size(&keyed.1.1)));
+        Ok(Some(keyed))
+    })?;
+    let found = rows.len();
+    let rows: Vec<Keyed> = rows.into_iter().flatten().collect();
+    let are_all = rows.len() == found;
+    Ok((rows, are_all))
+}
+
+/// How many bytes an organization takes, roughly: what can be long.
+fn size(organization: &Organization) -> usize {
+    let Organization { name, description, urls, contacts, .. } = organization;
+    name.len() + description.as_ref().map_or(0, String::len) + urls.len() + contacts.len()
 }
 
 /// How many organizations a list in its natural order holds, archived ones among the caller's own aside where they are
@@ -406,19 +442,29 @@ fn count(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<usize> {
     Ok(usize::try_from(count).unwrap_or(0) + others)
 }
 
-fn by_ids(tx: &Tx<'_>, actor: &Actor, listing: &Listing, ids: &[OrganizationId]) -> Result<Vec<Seen>> {
+/// Those of `ids` that are still visible, as many as a piece holds by their size; and how many ids were looked at.
+fn by_ids(
+    tx: &Tx<'_>,
+    actor: &Actor,
+    listing: &Listing,
+    ids: &[OrganizationId],
+) -> Result<(Vec<Seen>, usize)> {
     let sql = concat!(
         "SELECT ",
         organization_columns!(),
         " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1 WHERE o.id = $2"
     );
     let user = actor.user_id().unwrap_or(UserId(0));
-    let mut seen = Vec::with_capacity(ids.len());
-    for id in ids {
+    let (mut seen, mut bytes) = (Vec::with_capacity(ids.len()), 0);
+    for (place, id) in ids.iter().enumerate() {
+        if bytes >= PIECE_BYTES {
+            return Ok((seen, place));
+        }
         let row = tx.row(sql, &[user.into(), (*id).into()], read_seen)?;
+        bytes += row.as_ref().map_or(0, |(_, organization)| size(organization));
         seen.extend(row.and_then(|row| visible(row, actor, listing)));
     }
-    Ok(seen)
+    Ok((seen, ids.len()))
 }
 
 /// What a list that is sought or sorted needs of an organization.

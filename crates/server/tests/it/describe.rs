@@ -191,7 +191,9 @@ async fn the_pages_show_every_call() {
             assert!(page.text().contains(&format!("<h2 id=\"{}\">", operation.id)), "{dialect} {path}");
         }
     }
-    assert_eq!(house.send(get("/docs/none")).await.status, 404);
+    for none in ["/docs/none", "/docs/%ff", "/docs/%ff/openapi.json"] {
+        assert_eq!(house.send(get(none)).await.status, 404, "{none}");
+    }
     assert_eq!(house.send(call("POST", "/docs")).await.status, 405);
 }
 

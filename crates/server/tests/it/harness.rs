@@ -325,6 +325,16 @@ impl House {
         described::check(&call, &answer);
         answer
     }
+
+    /// How many bytes there are in each piece in which the answer comes.
+    pub(crate) async fn pieces(&self, call: Call) -> Vec<usize> {
+        let mut body = self.router.clone().oneshot(call.request()).await.unwrap().into_body();
+        let mut pieces = Vec::new();
+        while let Some(piece) = body.frame().await {
+            pieces.extend(piece.expect("the body comes whole").into_data().map(|bytes| bytes.len()));
+        }
+        pieces
+    }
 }
 
 /// A request, put together step by step.

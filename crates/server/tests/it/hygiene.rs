@@ -149,6 +149,7 @@ async fn every_answer_tells_a_browser_to_be_careful() {
         let house = House::with(Plan { public_url: Some(public_url.into()), ..Plan::default() });
         house.user("ana");
         let big = vec![b' '; guildhall::http::BODY_MAX + 1];
+        let many = format!("[{}]", vec!["[]"; 10_000].join(","));
         for (call, status) in [
             (get("/health/live"), 200),
             (get("/.well-known/jwks.json"), 200),
@@ -158,6 +159,14 @@ async fn every_answer_tells_a_browser_to_be_careful() {
             (post("/users/Student/create").json(json!({})), 422),
             (post("/user/login").body("application/json", b"{"), 400),
             (post("/user/login").body("application/json", &big), 413),
+            (post("/user/login").body("application/json", many.as_bytes()), 413),
+            (
+                post("/api/account/login")
+                    .body("application/x-www-form-urlencoded", "a=&".repeat(10_001).as_bytes()),
+                413,
+            ),
+            (delete("/organizations/1").header("content-length", "1048577"), 413),
+            (post("/api/nowhere").header("content-length", "1048577"), 413),
             (get("/v1/user/me"), 401),
             (get("/media/nothing.png"), 404),
             (get("/nowhere"), 404),

@@ -334,6 +334,7 @@ fn every_operation_asks_who_acts() {
         (": confirm_address", credential),
         (": reset_password", credential),
         ("invitations.rs:", "look_at: who has the token may know what it is"),
+        (": uses_picture", "who knows a picture's name may see it"),
         (": ask_for_reset", before),
         (": look", before),
         (": admit", before),

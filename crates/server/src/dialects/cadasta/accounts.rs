@@ -40,6 +40,8 @@ pub(super) async fn register(
     let (Some(username), Some(name), Some(email), Some(password)) = (username, name, email, password) else {
         return Err(wrong.into());
     };
+    // As at a sign-in.
+    drop((body, payload));
     let new = NewUser {
         username: Some(username),
         email,
@@ -128,6 +130,8 @@ pub(super) async fn login(
         wanted: Wanted::Key,
         invitation: None,
     };
+    // Passwords wait for one another, and what is kept of a body takes many times its bytes.
+    drop((body, payload));
     match app.sign_in(entry).await? {
         Outcome::Done(session) => Ok(http::json(StatusCode::OK, &json!({"auth_token": session.key}))),
         Outcome::Wrong => Err(Error::field("non_field_errors", "Unable to login with provided credentials.")),

@@ -8,6 +8,8 @@ use super::python::{repr, type_name};
 
 /// The most contacts, and the most urls.
 pub(super) const ELEMENTS_MAX: usize = 100;
+/// The most bytes of all contacts as they are kept: whatever keys a contact has, it is read with each list that shows it.
+const BYTES_MAX: usize = 64 * 1024;
 
 /// Of a contact that says neither.
 const EITHER: &str = "Please provide either email or tel";
@@ -33,7 +35,11 @@ pub(super) fn read(body: &Body) -> Read<Option<String>> {
     }
     let failing: Vec<Value> =
         contacts.iter().map(complaints).filter(|wrong| !wrong.is_empty()).map(Value::Object).collect();
-    if failing.is_empty() { Ok(Some(json!(contacts).to_string())) } else { Err(Value::Array(failing)) }
+    if !failing.is_empty() {
+        return Err(Value::Array(failing));
+    }
+    let kept = json!(contacts).to_string();
+    if kept.len() > BYTES_MAX { Err(told(too_large())) } else { Ok(Some(kept)) }
 }
 
 /// What is to be told of a list that is none.
@@ -44,6 +50,10 @@ pub(super) fn no_list(value: &Value) -> String {
 /// What is to be told of a list that is too long.
 pub(super) fn too_many() -> String {
     format!("Ensure this field has no more than {ELEMENTS_MAX} elements.")
+}
+
+fn too_large() -> String {
+    format!("Ensure this field has no more than {BYTES_MAX} bytes.")
 }
 
 /// What is wrong with a contact: each key that fails, and why.

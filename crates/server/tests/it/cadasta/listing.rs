@@ -217,3 +217,31 @@ async fn a_page_behind_many_that_are_not_wanted_is_full() {
     assert_eq!(slugs(&house, "ana", "?archived=false&limit=1").await, ["zebra"]);
     assert_eq!(slugs(&house, "ana", "?archived=false").await, ["zebra"]);
 }
+
+#[tokio::test]
+async fn a_list_of_large_ones_is_whole_and_no_piece_of_it_large() {
+    let house = House::new();
+    house.user("ana");
+    let much = "x".repeat(60_000);
+    let mut names = Vec::new();
+    for number in 0..20 {
+        // Not all of one kind, so that what is read of each has to be put together.
+        let visibility = [Visibility::Public, Visibility::Internal, Visibility::Private][number % 3];
+        let name = format!("Large {number:02}");
+        let slug = house.organization_as(&name, "ana", visibility, Joining::Invite).slug;
+        let change = json!({"contacts": [{"name": "A", "tel": "1", "much": much}]});
+        let changed = house.send(by(&house, "ana", patch(&format!("{ALL}{slug}/")).json(change))).await;
+        assert_eq!(changed.status, 200);
+        names.push(slug);
+    }
+    let backwards: Vec<String> = names.iter().rev().cloned().collect();
+    assert_eq!(slugs(&house, "ana", "").await, names);
+    assert_eq!(slugs(&house, "ana", "?ordering=-name").await, backwards);
+    assert_eq!(slugs(&house, "ana", "?limit=18").await, names[..18]);
+    assert_eq!(slugs(&house, "ana", "?limit=18&offset=1").await, names[1..19]);
+    assert_eq!(slugs(&house, "ana", "?search=large").await, names);
+    for query in ["", "?limit=18", "?limit=18&offset=1", "?search=large"] {
+        let pieces = house.pieces(by(&house, "ana", get(&format!("{ALL}{query}")))).await;
+        assert!(pieces.iter().all(|piece| *piece < 1_000_000), "{query}: {pieces:?}");
+    }
+}
