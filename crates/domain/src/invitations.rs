@@ -34,12 +34,21 @@ pub struct NewInvitations {
     pub refuse_members: bool,
 }
 
+impl NewInvitations {
+    /// Whether their links stand in letters alone. A dialect that invites members shows its caller the link as well, so that
+    /// one has to work; none shows the link of an owner-to-be.
+    fn are_mailed_alone(&self) -> bool {
+        self.send && self.role != Role::Member
+    }
+}
+
 /// An invitation that was made.
 #[derive(Clone, Debug)]
 pub struct Invited {
     /// For whom.
     pub email: Email,
-    /// The link's token. It stands nowhere else.
+    /// The link's token. It stands nowhere else. Of an owner-to-be whose earlier invitation stays, see [`create`], it is good
+    /// for nothing.
     pub token: String,
     /// The organization's name.
     pub organization: String,
@@ -65,7 +74,7 @@ fn permission_to_invite(role: Role) -> Permission {
 }
 
 /// Invites people; all or nobody, an address that is named twice once. An earlier invitation of the same address to the
-/// same organization ends.
+/// same organization ends; but that of an owner-to-be stays while it is live, where there is no room for another letter.
 ///
 /// # Errors
 /// [`Missing::Organization`], what [`crate::memberships::may`] refuses, [`Error::Limited`] where the organization or the
@@ -137,6 +146,12 @@ fn invite(
     secrets: &Secrets,
 ) -> Result<Invited> {
     let minted = secrets.mint(tx);
+    let invited = Invited { email: email.clone(), token: minted.token, organization: place.name.to_owned() };
+    let is_mailed = new.send && limits::has_room(tx, &limits::INVITATIONS_MAILED, &email.key())?;
+    // No other link would reach them, whoever used the letters up: the one that they have stays good.
+    if new.are_mailed_alone() && !is_mailed && has_live(tx, place.organization, email, new.role)? {
+        return Ok(invited);
+    }
     let expires_at = tx.now.after(new.lasts);
     tx.run(
         "INSERT INTO invitations (id, organization_id, email, email_key, role, token_hash, invited_by, created_at, expires_at)
@@ -155,7 +170,7 @@ fn invite(
             expires_at.into(),
         ],
     )?;
-    if new.send && limits::has_room(tx, &limits::INVITATIONS_MAILED, &email.key())? {
+    if is_mailed {
         let kind = if new.role == Role::Member { Kind::InviteMember } else { Kind::InviteOwner };
         outbox::queue(
             tx,
@@ -169,7 +184,16 @@ fn invite(
             },
         )?;
     }
-    Ok(Invited { email: email.clone(), token: minted.token, organization: place.name.to_owned() })
+    Ok(invited)
+}
+
+/// Whether an invitation of that address to become that can still be accepted, as far as itself goes.
+fn has_live(tx: &Tx<'_>, organization: OrganizationId, email: &Email, role: Role) -> Result<bool> {
+    tx.exists(
+        "SELECT 1 FROM invitations WHERE organization_id = $1 AND email_key = $2 AND role = $3
+           AND accepted_at IS NULL AND expires_at > $4",
+        &[organization.into(), (&email.key()).into(), role.as_str().into(), tx.now.into()],
+    )
 }
 
 /// Withdraws the live invitation of an address; nothing happens where there is none.
@@ -292,7 +316,7 @@ fn find(tx: &Tx<'_>, token: &str) -> Result<Stored> {
     Ok(Stored { invitation, hash })
 }
 
-/// An invitation holds no longer than the right of the one who sent it.
+/// An invitation holds no longer than the right of the one who sent it. Where that right ended since, it names nobody.
 fn may_still_invite(
     tx: &Tx<'_>,
     organization: OrganizationId,

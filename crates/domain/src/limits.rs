@@ -105,7 +105,8 @@ pub const INVITATIONS_BY_USER: Limit = Limit {
     beyond: Beyond::Refused,
 };
 
-/// Letters that invite one address, from all organizations. The invitation itself is made.
+/// Letters that invite one address, from all organizations. Beyond them the invitation itself is made, but for one of an owner-to-be
+/// who has one: see `invitations::create`.
 pub const INVITATIONS_MAILED: Limit = Limit {
     what: "Letters with an invitation",
     per: "mail address",

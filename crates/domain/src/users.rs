@@ -420,16 +420,16 @@ pub fn update(db: &Db, actor: &Actor, changes: Changes, secrets: &Secrets) -> Re
 }
 
 fn ask_for_new_address(tx: &WriteTx<'_>, user: &User, email: &Email, secrets: &Secrets) -> Result<()> {
-    if user.email.as_deref() == Some(email.as_str()) {
-        return Ok(());
-    }
-    refuse_taken_email(tx, email, Some(user.id))?;
-    // The last address asked for is the one that can be confirmed; a link that went to it before stays good, as there may
-    // be no room for another letter.
+    // The last address asked for is the one that can be confirmed, and to ask for one's own takes the others back; a link
+    // that went to it before stays good, as there may be no room for another letter.
     tx.run(
         "DELETE FROM mailed_tokens WHERE user_id = $1 AND purpose = 'change-address' AND email <> $2",
         &[user.id.into(), email.as_str().into()],
     )?;
+    if user.email.as_deref() == Some(email.as_str()) {
+        return Ok(());
+    }
+    refuse_taken_email(tx, email, Some(user.id))?;
     let link = Link {
         kind: Kind::ChangeAddress,
         purpose: "change-address",
@@ -446,8 +446,11 @@ pub(crate) fn change_address(tx: &WriteTx<'_>, user: UserId, email: &str) -> Res
         Email::parse(email).ok_or_else(|| Error::Internal("a stored address has lost its form".into()))?;
     refuse_taken_email(tx, &email, Some(user))?;
     let before = get(tx, user)?;
+    // A username that is the old address is given up with it: it would keep everybody else from that address.
     tx.run(
-        "UPDATE users SET email = $2, email_key = $3, confirmed_at = $4, updated_at = $4 WHERE id = $1",
+        "UPDATE users SET email = $2, email_key = $3, confirmed_at = $4, updated_at = $4,
+             username = CASE WHEN username_key = email_key THEN NULL ELSE username END,
+             username_key = CASE WHEN username_key = email_key THEN NULL ELSE username_key END WHERE id = $1",
         &[user.into(), email.as_str().into(), (&email.key()).into(), tx.now.into()],
     )?;
     if let Some(old) = &before.email {

@@ -4,8 +4,8 @@ use super::counts;
 use super::list::{Member, member};
 use super::{
     About, Actor, At, Conflict, Db, Denied, Error, Found, Joining, Missing, OrganizationKey, Permission,
-    Result, Role, State, Timestamp, Tx, User, UserId, UserKey, WriteTx, activity, in_charge, is_in_charge,
-    keep_in_charge, locate, require, require_may_touch, set_role, standing, succeed, users,
+    Result, Role, State, Timestamp, Tx, User, UserId, UserKey, WriteTx, activity, allows, in_charge,
+    is_in_charge, keep_in_charge, locate, require, require_may_touch, set_role, standing, succeed, users,
 };
 use crate::acting::write_as;
 use crate::credentials;
@@ -210,6 +210,7 @@ fn give(
     set_role(tx, organization, user, role)?;
     if !role.is_in_charge() {
         end_invitations(tx, organization, user)?;
+        withdraw_sent(tx, organization, user, Some(role))?;
     }
     activity::record(tx, actor, "membership.change-role", &About::member(organization, user))?;
     Ok(true)
@@ -267,7 +268,7 @@ pub fn remove(db: &Db, actor: &Actor, at: &At, removal: &Removal) -> Result<(Use
         let user = user.ok_or(Missing::Member)?;
         let touched = touchable(tx, (found.id, role), user.id, removal.among)?;
         let (before, state) = touched.ok_or(Missing::Member)?;
-        delete(tx, actor, found.id, (user.id, state))?;
+        delete(tx, actor, found.id, user.id, (before, state))?;
         if is_in_charge((before, state)) {
             keep_in_charge(tx, actor, found.id)?;
         }
@@ -292,7 +293,7 @@ pub fn remove_all(db: &Db, actor: &Actor, at: &At, users: &[UserId]) -> Result<(
         for user in users {
             let touched = touchable(tx, (found.id, role), user, Among::WithPending)?;
             let Some((before, state)) = touched else { continue };
-            delete(tx, actor, found.id, (user, state))?;
+            delete(tx, actor, found.id, user, (before, state))?;
             took_charge_away |= is_in_charge((before, state));
         }
         if took_charge_away { keep_in_charge(tx, actor, found.id) } else { Ok(()) }
@@ -304,7 +305,8 @@ fn delete(
     tx: &WriteTx<'_>,
     actor: &Actor,
     organization: OrganizationId,
-    (user, state): (UserId, State),
+    user: UserId,
+    (role, state): (Role, State),
 ) -> Result<()> {
     tx.run(
         "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2",
@@ -312,6 +314,9 @@ fn delete(
     )?;
     counts::move_between(tx, (organization, user), state.counts(), false)?;
     end_invitations(tx, organization, user)?;
+    if role.is_in_charge() {
+        withdraw_sent(tx, organization, user, None)?;
+    }
     activity::record(tx, actor, "membership.remove", &About::member(organization, user))
 }
 
@@ -322,6 +327,28 @@ fn end_invitations(tx: &WriteTx<'_>, organization: OrganizationId, user: UserId)
            AND email_key IN (SELECT email_key FROM users WHERE id = $2)",
         &[organization.into(), user.into()],
     )?;
+    Ok(())
+}
+
+/// Withdraws for good the open invitations that `user` sent here and could not send with the power of that role, or of
+/// none: they are refused without the right, but would be good again with it. One that names no sender reads as withdrawn.
+fn withdraw_sent(
+    tx: &WriteTx<'_>,
+    organization: OrganizationId,
+    user: UserId,
+    power: Option<Role>,
+) -> Result<()> {
+    let needed = [(Role::Member, Permission::AddMembers), (Role::Owner, Permission::InviteOwners)];
+    for (invited_as, permission) in needed {
+        if power.is_some_and(|role| allows(role, permission)) {
+            continue;
+        }
+        tx.run(
+            "UPDATE invitations SET invited_by = NULL
+             WHERE organization_id = $1 AND invited_by = $2 AND role = $3 AND accepted_at IS NULL",
+            &[organization.into(), user.into(), invited_as.as_str().into()],
+        )?;
+    }
     Ok(())
 }
 
@@ -348,7 +375,7 @@ fn leave_in(tx: &WriteTx<'_>, actor: &Actor, at: &At) -> Result<Found> {
     if state == State::Suspended {
         return Err(Denied::Suspended.into());
     }
-    delete(tx, actor, found.id, (user, state))?;
+    delete(tx, actor, found.id, user, (role, state))?;
     if is_in_charge((role, state)) {
         keep_in_charge(tx, actor, found.id)?;
     }
@@ -418,6 +445,10 @@ pub fn put(
         let member = the_member(tx, found.id, user.id, unseen_since)?;
         if before.is_some_and(|(before, _)| member.role < before) {
             end_invitations(tx, found.id, user.id)?;
+        }
+        if before.is_some_and(|(before, _)| before.is_in_charge()) {
+            let power = state.counts().then_some(member.role);
+            withdraw_sent(tx, found.id, user.id, power)?;
         }
         Ok(member)
     })

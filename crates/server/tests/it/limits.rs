@@ -10,6 +10,8 @@ use guildhall::dialects::cadasta::Cadasta;
 use guildhall::dialects::pm415::Pm415;
 use guildhall::dialects::stormz::Stormz;
 use guildhall::http::Fault;
+use guildhall::load;
+use guildhall_domain::authz::{Role, State};
 use guildhall_domain::limits::{self, Beyond, Limit};
 use guildhall_domain::outbox::Kind;
 use image::{ImageFormat, RgbImage};
@@ -325,6 +327,38 @@ async fn beyond_the_limit_an_invitation_is_made_and_not_mailed() {
 }
 
 #[tokio::test]
+async fn an_owner_to_be_keeps_the_link_that_others_used_the_letters_up_after() {
+    let house = house();
+    for name in ["ana", "eve", "grace"] {
+        house.user(name);
+    }
+    house.organization("Acme", "ana");
+    house.organization("Evil", "eve");
+    house.member("acme", "grace", Role::Member, State::Active);
+    let invite = async |organization: u8, owner: &str| {
+        let path = format!("/organizations/{organization}/invite");
+        let call = put(&path).bearer(&house.token(owner)).json(json!({"people": ["Grace@example.com"]}));
+        house.send(call).await.is(200, json!({"message": "Invites have been sent"}));
+    };
+    let page = async |token: &str| house.send(get(&format!("/account/invite/?token={token}"))).await;
+    invite(1, "ana").await;
+    let token = house.mailed_token(Kind::InviteOwner, "Grace@example.com");
+    for _ in 0..limits::INVITATIONS_MAILED.most {
+        invite(2, "eve").await;
+    }
+    assert_eq!(letters(&house, Kind::InviteOwner), limits::INVITATIONS_MAILED.most - 1);
+    invite(1, "ana").await;
+    assert_eq!(letters(&house, Kind::InviteOwner), 0);
+    assert!(page(&token).await.text().contains("Become an owner of Acme"), "{}", page(&token).await.text());
+    // Its time is not made longer.
+    house.pass(Duration::from_secs(3600));
+    assert_eq!(page(&token).await.status, 410);
+    house.pass(limits::INVITATIONS_MAILED.within);
+    invite(1, "ana").await;
+    assert_eq!(letters(&house, Kind::InviteOwner), 1);
+}
+
+#[tokio::test]
 async fn where_limits_are_off_none_holds() {
     let house = House::with(Plan { in_memory: true, ..Plan::default() });
     house.user("ana");
@@ -386,4 +420,24 @@ fn the_documented_table_is_that_of_the_code() {
             "docs/limits.md does not tell {number}"
         );
     }
+}
+
+#[tokio::test]
+async fn who_has_many_passwords_compared_leaves_room_for_others() {
+    let house = House::new();
+    house.user("ana");
+    let (greedy, other) = ("192.0.2.211", "192.0.2.212");
+    let mut places = Vec::new();
+    while !load::PASSWORDS.is_full_for(greedy) {
+        places.push(load::PASSWORDS.join(greedy));
+    }
+    let sign_in = || {
+        let right = json!({"username": "ana", "password": PASSWORD});
+        post("/api/v1/account/login/").json(right)
+    };
+    let refused = house.send(sign_in().from(greedy)).await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, "1"));
+    assert_eq!(house.send(sign_in().from(other)).await.status, 200);
+    drop(places);
+    assert_eq!(house.send(sign_in().from(greedy)).await.status, 200);
 }

@@ -6,7 +6,7 @@ use guildhall_domain::authz::{Actor, Role, Scope, State};
 use guildhall_domain::credentials;
 use guildhall_domain::error::{Conflict, Error};
 use guildhall_domain::invitations;
-use guildhall_domain::memberships;
+use guildhall_domain::memberships::{self, Grant, Own};
 use guildhall_domain::onboarding;
 use guildhall_domain::outbox::Kind;
 use guildhall_domain::text::{Email, Username};
@@ -273,6 +273,55 @@ async fn an_invitation_holds_no_longer_than_the_right_of_its_sender() {
     house.member("acme", "bob", Role::Member, State::Active);
     tells(&house.send(open(INVITE, &token)).await, 410, "withdrawn");
     tells(&house.send(with_new_account(&token)).await, 410, "withdrawn");
+}
+
+/// What each of an owner's invitations says on its page, of a member-to-be and of an owner-to-be who is a member already,
+/// after `lose` took bob's right and then gave it back.
+async fn after_right_came_back(lose: impl Fn(&House)) -> [u16; 2] {
+    let (house, _) = acme("grace@example.com");
+    for name in ["bob", "kim"] {
+        house.user(name);
+    }
+    house.member("acme", "bob", Role::Owner, State::Active);
+    house.member("acme", "kim", Role::Member, State::Active);
+    let member = invite(&house, "acme", "bob", "lee@example.com", Role::Member);
+    let owner = invite(&house, "acme", "bob", "kim@example.com", Role::Owner);
+    lose(&house);
+    house.member("acme", "bob", Role::Owner, State::Active);
+    let mut statuses = [0; 2];
+    for (status, token) in statuses.iter_mut().zip([member, owner]) {
+        let page = house.send(open(INVITE, &token)).await;
+        *status = page.status.as_u16();
+        if *status != 200 {
+            tells(&page, 410, "This invitation was withdrawn");
+        }
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn an_invitation_does_not_come_back_with_the_right_of_its_sender() {
+    let becomes = |role, state| move |house: &House| house.member("acme", "bob", role, state);
+    assert_eq!(after_right_came_back(becomes(Role::Owner, State::Inactive)).await, [200, 200]);
+    assert_eq!(after_right_came_back(becomes(Role::Admin, State::Active)).await, [200, 410]);
+    assert_eq!(after_right_came_back(becomes(Role::Member, State::Active)).await, [410, 410]);
+    assert_eq!(after_right_came_back(becomes(Role::Owner, State::Suspended)).await, [410, 410]);
+    assert_eq!(after_right_came_back(becomes(Role::Owner, State::Pending)).await, [410, 410]);
+    let leaves = |house: &House| {
+        memberships::leave(house.db(), &actor(house, "bob"), &at("acme")).unwrap();
+    };
+    assert_eq!(after_right_came_back(leaves).await, [410, 410]);
+    let bob = UserKey::Login("bob".into());
+    let is_lowered = |house: &House| {
+        let whom = (&bob, Own::Refused);
+        memberships::change_role(house.db(), &actor(house, "ana"), &at("acme"), whom, Grant::Member).unwrap();
+    };
+    assert_eq!(after_right_came_back(is_lowered).await, [410, 410]);
+    let is_removed = |house: &House| {
+        let bob = users::lookup(house.db(), &Actor::system(), &bob).unwrap().id;
+        memberships::remove_all(house.db(), &actor(house, "ana"), &at("acme"), &[bob]).unwrap();
+    };
+    assert_eq!(after_right_came_back(is_removed).await, [410, 410]);
 }
 
 #[tokio::test]

@@ -143,6 +143,58 @@ fn a_new_password_ends_the_links_by_which_another_could_take_over() {
     users::lookup(house.db(), &Actor::system(), &login("thief@example.com")).unwrap();
 }
 
+fn ask_for_address(house: &House, own: &str, email: &str) {
+    let changes = users::Changes { email: Email::parse(email), ..users::Changes::default() };
+    users::update(house.db(), &house.acting(own), changes, &house.app.secrets).unwrap();
+}
+
+/// The link by which that account takes the address `email`.
+fn link_to_address(house: &House, own: &str, email: &str) -> String {
+    ask_for_address(house, own, email);
+    house.mailed_token(Kind::ChangeAddress, email)
+}
+
+#[test]
+fn to_ask_for_ones_own_address_takes_a_mistyped_one_back() {
+    let house = house();
+    let mistyped = link_to_address(&house, "ben", "bne@example.com");
+    ask_for_address(&house, "ben", "ben@example.com");
+    assert!(house.letters().is_empty(), "there is nothing to confirm");
+    assert_eq!(refused(credentials::confirm_address(house.db(), &mistyped)), "Missing(Token)");
+}
+
+#[test]
+fn a_username_that_was_the_address_goes_with_it() {
+    let house = house();
+    let named =
+        users::Changes { username: Username::parse("BEN@example.com").ok(), ..users::Changes::default() };
+    users::update(house.db(), &house.acting("ben"), named, &house.app.secrets).unwrap();
+    let link = link_to_address(&house, "ben@example.com", "benjamin@example.com");
+    credentials::confirm_address(house.db(), &link).unwrap();
+    let lookup = |name: &str| users::lookup(house.db(), &Actor::system(), &login(name));
+    assert_eq!(lookup("benjamin@example.com").unwrap().username(), "benjamin@example.com");
+    assert_eq!(refused(lookup("ben@example.com")), "Missing(User)");
+    // Whose address it is now can have it.
+    let new = users::NewUser {
+        username: None,
+        email: Email::parse("ben@example.com").unwrap(),
+        name: PersonName::Unknown,
+        password_hash: None,
+        profile: users::Profile::default(),
+    };
+    let other = users::create(house.db(), &Actor::system(), new, false, true).unwrap();
+    assert_eq!(lookup("BEN@example.com").unwrap().id, other.id);
+}
+
+#[test]
+fn a_username_that_was_not_the_address_stays() {
+    let house = house();
+    let link = link_to_address(&house, "ben", "benjamin@example.com");
+    credentials::confirm_address(house.db(), &link).unwrap();
+    let ben = users::lookup(house.db(), &Actor::system(), &login("benjamin@example.com")).unwrap();
+    assert_eq!(ben.username(), "ben");
+}
+
 #[test]
 fn an_address_named_twice_gets_one_good_link() {
     let house = house();

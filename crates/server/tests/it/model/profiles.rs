@@ -179,10 +179,9 @@ impl Model {
 
     fn invitation_state(&self, invitation: &Invitation) -> &'static str {
         let organization = &self.organizations[&invitation.organization];
-        let least = if invitation.role == Role::Member { Role::Admin } else { Role::Owner };
         let is_meant = invitation.inviter.is_some_and(|inviter| {
             self.user(inviter).is_some_and(|user| user.enabled)
-                && organization.members.get(&inviter).is_some_and(|m| counts(m) && m.role >= least)
+                && organization.may_invite(inviter, invitation.role)
         });
         if invitation.accepted {
             "Accepted"

@@ -32,6 +32,14 @@ pub(crate) struct Organization {
     pub(crate) members: BTreeMap<UserId, Member>,
 }
 
+impl Organization {
+    /// Whether the standing of `user` lets them invite people to become that.
+    pub(crate) fn may_invite(&self, user: UserId, invited_as: Role) -> bool {
+        let least = if invited_as == Role::Member { Role::Admin } else { Role::Owner };
+        self.members.get(&user).is_some_and(|member| counts(member.state) && member.role >= least)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct User {
     pub(crate) id: UserId,
@@ -234,8 +242,14 @@ impl Model {
             return refuse("Conflict(LastInCharge)");
         }
         let before = self.organizations.insert(organization.id, organization.clone());
-        // Who was taken out or lowered is not let back in by an invitation that still lies about.
+        // Who was taken out or lowered is not let back in by an invitation that still lies about. What they sent themselves and
+        // could not send any more does not come back with the right.
         for (user, member) in before.map(|before| before.members).unwrap_or_default() {
+            for sent in self.invitations.iter_mut().filter(|sent| sent.organization == organization.id) {
+                if sent.inviter == Some(user) && !sent.accepted && !organization.may_invite(user, sent.role) {
+                    sent.inviter = None;
+                }
+            }
             let is_less = organization.members.get(&user).is_none_or(|now| now.role < member.role);
             if let (true, Some(email)) = (is_less, self.user(user).map(User::email)) {
                 self.invitations.retain(|other| {
