@@ -18,7 +18,7 @@ pub(crate) fn missing() -> Option<String> {
 }
 
 /// `command`, run under strace with these options; its process is strace's parent, so signals reach it as ever. It is stopped
-/// at the calls that the options name and at no other, which makes a traced server ten times as quick.
+/// at the calls that the options name and at no other, so that a traced server is not much slower.
 pub(crate) fn under(options: &[&str], log: &Path, command: &Command) -> Command {
     let mut traced = Command::new("strace");
     traced.args(["-D", "-f", "--seccomp-bpf", "-qq", "-y", "-o"]).arg(log).args(options).arg("--");

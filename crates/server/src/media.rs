@@ -42,6 +42,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use crate::app::App;
+use crate::http::Params;
 use store::Store;
 pub use store::StoreError;
 
@@ -306,8 +307,9 @@ pub fn routes(media: Media) -> Router {
 
 /// Shows pictures that an organization has, and no others: one whose organization is gone, or has another by now, is gone with
 /// that, though its file stays a while for whoever is about to give it to an organization.
-pub async fn only_shown(State(app): State<App>, request: Request, next: Next) -> Response {
-    let name = request.uri().path().trim_start_matches("/media/").to_owned();
+pub async fn only_shown(State(app): State<App>, params: Params, request: Request, next: Next) -> Response {
+    // Decoded, as what is asked for is: else a letter written in another way would pass.
+    let name = params.get(0).to_owned();
     if name == DEFAULT_NAME || media_type(&name).is_none() {
         return next.run(request).await;
     }

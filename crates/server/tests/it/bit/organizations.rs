@@ -56,9 +56,12 @@ async fn the_document_as_it_stands() {
             "owners": [person("student")], "active_users": [person("student")], "inactive_users": []
         }),
     );
-    let picture = get(image.strip_prefix("http://guildhall.test").unwrap());
-    let shown = house.send(picture.clone()).await;
-    assert_eq!((shown.status.as_u16(), shown.header("content-type")), (200, "image/png"));
+    let path = image.strip_prefix("http://guildhall.test").unwrap();
+    let otherwise = path.replace(".png", "%2Epng");
+    for path in [path, &otherwise] {
+        let shown = house.send(get(path)).await;
+        assert_eq!((shown.status.as_u16(), shown.header("content-type")), (200, "image/png"), "{path}");
+    }
 
     let renamed = put("/organizations/1").bearer(&token).multipart(&[("name", None, b"Hot Pot 2")]);
     house.send(renamed).await.is(202, says("Organization successfully updated"));
@@ -67,7 +70,9 @@ async fn the_document_as_it_stands() {
     let gone = house.send(delete("/organizations/1").bearer(&token)).await;
     gone.is(200, says("Organization successfully deleted"));
     house.send(get("/organizations/1").bearer(&token)).await.is(404, says(NO_ORGANIZATION));
-    house.send(picture).await.is(404, json!({"error": "Not found"}));
+    for path in [path, &otherwise] {
+        house.send(get(path)).await.is(404, json!({"error": "Not found"}));
+    }
 }
 
 #[tokio::test]
