@@ -121,7 +121,7 @@ fn databases() {
         Ok(Database::Sqlite(file)) => {
             let path = file.to_str().unwrap();
             assert!(!path.is_empty() && text.ends_with(path));
-            assert_eq!(database(&format!("sqlite:{path}")), Ok(Database::Sqlite(file)));
+            assert_eq!(database(&format!("sqlite://{path}")), Ok(Database::Sqlite(file)));
         }
         Ok(Database::Postgres(_)) => assert!(text.starts_with("postgres")),
         Err(why) => assert!(!why.is_empty()),
