@@ -50,6 +50,8 @@ CREATE TABLE organizations (
     -- The name_key of a public organization: unique among them.
     public_name_key TEXT,
     description TEXT,
+    -- What lists are sorted by: as much of it as an index of both engines holds.
+    description_key TEXT GENERATED ALWAYS AS (substr(coalesce(description, ''), 1, 200)) VIRTUAL,
     urls TEXT NOT NULL,
     contacts TEXT NOT NULL,
     visibility TEXT NOT NULL CHECK (visibility = 'public' OR visibility = 'internal' OR visibility = 'private'),
@@ -67,6 +69,7 @@ CREATE UNIQUE INDEX organizations_public_name ON organizations (public_name_key)
 CREATE INDEX organizations_created_by ON organizations (created_by);
 CREATE INDEX organizations_by_name ON organizations (name_key, id);
 CREATE INDEX organizations_listed ON organizations (visibility, name_key, id) WHERE archived_at IS NULL;
+CREATE INDEX organizations_by_description ON organizations (visibility, description_key, id) WHERE archived_at IS NULL;
 CREATE INDEX organizations_image ON organizations (image) WHERE image IS NOT NULL;
 CREATE INDEX organizations_background ON organizations (background_image) WHERE background_image IS NOT NULL;
 

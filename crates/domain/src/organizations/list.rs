@@ -1,8 +1,9 @@
 //! Lists of organizations.
 //!
-//! A list in the order of the names, or backwards, is read piece by piece, by key, so that neither its first piece nor its
-//! memory grows with it. One that is sought, sorted otherwise or begun in the middle is first reduced to its ids, eight bytes
-//! each; only the caller's own are looked at where it can hold no others. A piece ends where it has become large, too.
+//! A list in the order of the names or of the descriptions, or backwards, is read piece by piece, by key, so that neither its
+//! first piece nor its memory grows with it. One that is sought, sorted by both or begun in the middle is first reduced to its
+//! ids, eight bytes each; only the caller's own are looked at where it can hold no others. A piece ends where it has become
+//! large, too.
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -146,16 +147,16 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Which way the names run, where nothing but them decides what the list holds, and in what order.
-    fn natural(&self) -> Option<Direction> {
-        let direction = match self.order[..] {
-            [] | [Order::Name(false)] => Direction::Forwards,
-            [Order::Name(true)] => Direction::Backwards,
+    /// The key by which an index has the list, where nothing but that decides what it holds, and in what order.
+    fn natural(&self) -> Option<Order> {
+        let order = match self.order[..] {
+            [] => Order::Name(false),
+            [order] => order,
             _ => return None,
         };
         // Archived ones alone are among the caller's own, which are few.
         let is_all = self.words.is_empty() && self.holding.is_empty() && self.archived != Some(true);
-        is_all.then_some(direction)
+        is_all.then_some(order)
     }
 
     /// Whether the first piece of it, or of a part of it (so many from a place), takes a look at few rows: `piece`, and the
@@ -181,16 +182,6 @@ enum Direction {
 }
 
 impl Direction {
-    /// Before the first organization.
-    fn start(self) -> Place {
-        let (key, id) = match self {
-            Self::Forwards => (String::new(), 0),
-            // The greatest character, and more of it than a name has.
-            Self::Backwards => ("\u{10ffff}".repeat(NAME_MAX + 1), i64::MAX),
-        };
-        Place { direction: self, key, id: OrganizationId(id) }
-    }
-
     fn of(self, ordering: Ordering) -> Ordering {
         if self == Self::Backwards { ordering.reverse() } else { ordering }
     }
@@ -201,8 +192,27 @@ impl Direction {
 pub enum Order {
     /// By name, without regard to case; backwards where it is true.
     Name(bool),
-    /// By description, those without one first; backwards where it is true.
+    /// By the first 200 characters of the description, those without one first; backwards where it is true.
     Description(bool),
+}
+
+impl Order {
+    fn direction(self) -> Direction {
+        match self {
+            Self::Name(true) | Self::Description(true) => Direction::Backwards,
+            Self::Name(false) | Self::Description(false) => Direction::Forwards,
+        }
+    }
+
+    /// Before the first organization.
+    fn start(self) -> Place {
+        let (key, id) = match self.direction() {
+            Direction::Forwards => (String::new(), 0),
+            // The greatest character, and more of it than a key has: a name's, or the 200 characters of a description.
+            Direction::Backwards => ("\u{10ffff}".repeat(NAME_MAX + 1), i64::MAX),
+        };
+        Place { order: self, key, id: OrganizationId(id) }
+    }
 }
 
 /// A piece of a list.
@@ -223,10 +233,10 @@ enum Rest {
     Nothing,
 }
 
-/// A place in a list in the order of the names: behind this name and id, in that direction.
+/// A place in a list that an index has: behind this key and id, in that order.
 #[derive(Clone, Debug)]
 struct Place {
-    direction: Direction,
+    order: Order,
     key: String,
     id: OrganizationId,
 }
@@ -241,9 +251,9 @@ pub fn list(
     window: Option<(usize, usize)>,
     piece: usize,
 ) -> Result<(Page, Option<usize>)> {
-    if let Some(direction) = listing.natural() {
+    if let Some(order) = listing.natural() {
         let first = |most| {
-            let start = Page { seen: Vec::new(), rest: Rest::After(direction.start(), most) };
+            let start = Page { seen: Vec::new(), rest: Rest::After(order.start(), most) };
             start.next(db, actor, listing, piece)
         };
         match window {
@@ -301,7 +311,7 @@ impl Page {
                 let left = most - seen.len();
                 let rest = match last {
                     Some((key, id)) if left > 0 && !is_all => {
-                        Rest::After(Place { direction: place.direction, key, id }, left)
+                        Rest::After(Place { order: place.order, key, id }, left)
                     }
                     _ => Rest::Nothing,
                 };
@@ -319,17 +329,24 @@ fn visible((found, organization): (Found, Organization), actor: &Actor, listing:
     })
 }
 
-/// Organizations of visibility `$5` behind name `$2` and id `$3`, in that order.
+/// Organizations of visibility `$5` on the side `$side` of the place that is key `$2` and id `$3`, in that order.
 macro_rules! of_visibility {
-    ($behind:literal, $order:literal) => {
+    ($key:literal, $side:literal, $direction:literal) => {
         concat!(
-            "SELECT o.name_key, ",
+            "SELECT ",
+            $key,
+            ", ",
             organization_columns!(),
             " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1
-             WHERE o.visibility = $5 AND o.archived_at IS NULL AND ",
-            $behind,
-            " ORDER BY ",
-            $order,
+             WHERE o.visibility = $5 AND o.archived_at IS NULL AND (",
+            $key,
+            ", o.id) ",
+            $side,
+            " ($2, $3) ORDER BY ",
+            $key,
+            $direction,
+            ", o.id",
+            $direction,
             " LIMIT $4"
         )
     };
@@ -337,38 +354,55 @@ macro_rules! of_visibility {
 
 /// The same of those that are shown to nobody but their members.
 macro_rules! of_others {
-    ($behind:literal, $order:literal) => {
+    ($key:literal, $side:literal, $direction:literal) => {
         concat!(
-            "SELECT o.name_key, ",
+            "SELECT ",
+            $key,
+            ", ",
             organization_columns!(),
             " FROM memberships m JOIN organizations o ON o.id = m.organization_id
              WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')
-               AND (o.visibility = 'private' OR o.archived_at IS NOT NULL) AND ",
-            $behind,
-            " ORDER BY ",
-            $order,
+               AND (o.visibility = 'private' OR o.archived_at IS NOT NULL) AND (",
+            $key,
+            ", o.id) ",
+            $side,
+            " ($2, $3) ORDER BY ",
+            $key,
+            $direction,
+            ", o.id",
+            $direction,
             " LIMIT $4"
         )
     };
 }
 
-/// An organization with the name that it stands under.
+impl Order {
+    /// The statements that find the organizations of a visibility, and the others, behind a place.
+    fn statements(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Name(false) => (of_visibility!("o.name_key", ">", ""), of_others!("o.name_key", ">", "")),
+            Self::Name(true) => {
+                (of_visibility!("o.name_key", "<", " DESC"), of_others!("o.name_key", "<", " DESC"))
+            }
+            Self::Description(false) => {
+                (of_visibility!("o.description_key", ">", ""), of_others!("o.description_key", ">", ""))
+            }
+            Self::Description(true) => (
+                of_visibility!("o.description_key", "<", " DESC"),
+                of_others!("o.description_key", "<", " DESC"),
+            ),
+        }
+    }
+}
+
+/// An organization with the key that it stands under.
 type Keyed = (String, (Found, Organization));
 
-/// Organizations in the order of their names, as many as a piece holds, `most` at the most; and whether nothing comes behind
+/// Organizations in the order of their keys, as many as a piece holds, `most` at the most; and whether nothing comes behind
 /// them. The public ones, for somebody signed in the internal ones, and of the rest those that the caller belongs to: three
 /// lists that are each in order, made one.
 fn after(tx: &Tx<'_>, actor: &Actor, place: &Place, most: i64) -> Result<(Vec<Keyed>, bool)> {
-    let (by_visibility, others) = match place.direction {
-        Direction::Forwards => (
-            of_visibility!("(o.name_key, o.id) > ($2, $3)", "o.name_key, o.id"),
-            of_others!("(o.name_key, o.id) > ($2, $3)", "o.name_key, o.id"),
-        ),
-        Direction::Backwards => (
-            of_visibility!("(o.name_key, o.id) < ($2, $3)", "o.name_key DESC, o.id DESC"),
-            of_others!("(o.name_key, o.id) < ($2, $3)", "o.name_key DESC, o.id DESC"),
-        ),
-    };
+    let (by_visibility, others) = place.order.statements();
     let user = actor.user_id().unwrap_or(UserId(0));
     let values: [Value<'_>; 4] = [user.into(), (&place.key).into(), place.id.into(), most.into()];
     let of = |visibility: &'static str| {
@@ -382,7 +416,7 @@ fn after(tx: &Tx<'_>, actor: &Actor, place: &Place, most: i64) -> Result<(Vec<Ke
     }
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let in_order = |(a, (_, one)): &Keyed, (b, (_, other)): &Keyed| {
-        place.direction.of(a.cmp(b).then(one.id.cmp(&other.id)))
+        place.order.direction().of(a.cmp(b).then(one.id.cmp(&other.id)))
     };
     // Behind the end of a list that goes on, its next ones may come before those of the others.
     let ends = lists.iter().filter(|(rows, is_whole)| !is_whole || rows.len() >= most);
@@ -471,7 +505,7 @@ fn by_ids(
 struct Candidate {
     id: OrganizationId,
     name_key: String,
-    description: String,
+    description_key: String,
 }
 
 /// All that the caller may see.
@@ -480,7 +514,7 @@ macro_rules! of_all {
         concat!(
             "SELECT ",
             found_columns!(),
-            ", o.name_key, o.description
+            ", o.name_key, o.description, o.description_key
              FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1
              WHERE o.visibility = 'public' OR ($1 <> 0 AND (o.visibility = 'internal' OR m.role IS NOT NULL))",
             $order
@@ -493,7 +527,7 @@ fn matching(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<Vec<Organiz
     const OWN: &str = concat!(
         "SELECT ",
         found_columns!(),
-        ", o.name_key, o.description
+        ", o.name_key, o.description, o.description_key
          FROM memberships m JOIN organizations o ON o.id = m.organization_id
          WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')"
     );
@@ -506,11 +540,12 @@ fn matching(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<Vec<Organiz
         (false, false) => of_all!(""),
     };
     let user = actor.user_id().unwrap_or(UserId(0));
-    // The description is kept only where it decides the order.
+    // Of a description its key is kept, where it decides the order.
     let sorts_by_description = listing.order.iter().any(|order| matches!(order, Order::Description(_)));
     let candidates = tx.rows(sql, &[user.into()], |row| {
         let found = Found::read(row)?;
         let (name_key, description) = (row.text()?, row.opt_text()?.unwrap_or_default());
+        let description_key = row.text()?;
         let archived = found.archived_at.is_some();
         let role = found.power(actor);
         let is_held = listing.holding.iter().all(|permission| {
@@ -525,9 +560,9 @@ fn matching(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<Vec<Organiz
             listing.words.iter().all(|word| holds_word(&name_key, word) || holds_word(&about, word))
         };
         let is_in = is_wanted && is_held && is_sought && found.is_visible(actor, listing.sight);
-        let description = if sorts_by_description { description } else { String::new() };
+        let description_key = if sorts_by_description { description_key } else { String::new() };
         let name_key = if is_sorted { String::new() } else { name_key };
-        Ok(is_in.then_some(Candidate { id: found.id, name_key, description }))
+        Ok(is_in.then_some(Candidate { id: found.id, name_key, description_key }))
     })?;
     let mut candidates: Vec<Candidate> = candidates.into_iter().flatten().collect();
     let order = if listing.order.is_empty() { &[Order::Name(false)] } else { &listing.order[..] };
@@ -539,16 +574,12 @@ fn matching(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<Vec<Organiz
 
 fn compare(order: &[Order], a: &Candidate, b: &Candidate) -> Ordering {
     let mut result = Ordering::Equal;
-    let direction = |key: &Order| match key {
-        Order::Name(true) | Order::Description(true) => Direction::Backwards,
-        Order::Name(false) | Order::Description(false) => Direction::Forwards,
-    };
     for key in order {
         let ordering = match key {
             Order::Name(_) => a.name_key.cmp(&b.name_key),
-            Order::Description(_) => a.description.cmp(&b.description),
+            Order::Description(_) => a.description_key.cmp(&b.description_key),
         };
-        result = result.then(direction(key).of(ordering));
+        result = result.then(key.direction().of(ordering));
     }
-    result.then(order.first().map_or(Direction::Forwards, direction).of(a.id.cmp(&b.id)))
+    result.then(order.first().map_or(Direction::Forwards, |key| key.direction()).of(a.id.cmp(&b.id)))
 }

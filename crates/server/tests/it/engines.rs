@@ -23,12 +23,14 @@ const NAMES: [&str; 12] =
     ["Alpha", "alpha", "ÄLPHA", "Ålpha", "beta", "Beta 2", "beta-10", "Ωmega", "100%", "a_b", "Zoë", "日本"];
 
 /// What may stand behind the path of a call that looks; where a dialect does not know it, it passes it over.
-const QUERIES: [&str; 14] = [
+const QUERIES: [&str; 16] = [
     "",
     "",
     "",
     "?ordering=name",
     "?ordering=-name",
+    "?ordering=description",
+    "?ordering=-description",
     "?ordering=-slug",
     "?ordering=username",
     "?search=a",

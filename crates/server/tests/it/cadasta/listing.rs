@@ -80,6 +80,12 @@ async fn the_query_chooses_and_sorts() {
         ("?ordering=name", all),
         ("?ordering=nonsense", all),
         ("?ordering=nonsense,-name", "éclair zeta private old inner beta alpha-beta acme"),
+        ("?ordering=description", "acme éclair inner private old alpha-beta beta zeta"),
+        ("?ordering=-description", "zeta beta alpha-beta old private inner éclair acme"),
+        ("?ordering=description&archived=false", "acme éclair inner private alpha-beta beta zeta"),
+        ("?ordering=-description&limit=3", "zeta beta alpha-beta"),
+        ("?ordering=-description&limit=3&offset=2", "alpha-beta old private"),
+        ("?ordering=description,-name", "éclair private old inner acme alpha-beta beta zeta"),
         ("?search=beta&ordering=-description", "beta alpha-beta"),
         ("?search=beta&ordering=description,name", "alpha-beta beta"),
         ("?ordering=-name&archived=true&search=o", "old"),
@@ -243,5 +249,45 @@ async fn a_list_of_large_ones_is_whole_and_no_piece_of_it_large() {
     for query in ["", "?limit=18", "?limit=18&offset=1", "?search=large"] {
         let pieces = house.pieces(by(&house, "ana", get(&format!("{ALL}{query}")))).await;
         assert!(pieces.iter().all(|piece| *piece < 1_000_000), "{query}: {pieces:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_by_description_is_the_same_in_one_and_in_parts() {
+    let house = House::new();
+    house.user("ana");
+    house.user("ben");
+    // More than a piece; many without one, many alike, some that differ behind the 200th character only.
+    for number in 0..240 {
+        let visibility = [Visibility::Public, Visibility::Internal, Visibility::Private][number % 3];
+        let name = format!("Number {number:03}");
+        let slug = house.organization_as(&name, "ana", visibility, Joining::Invite).slug;
+        let description = match number % 5 {
+            0 => continue,
+            1 => format!("Those of {}", number % 7),
+            2 => "Alike".to_owned(),
+            3 => format!("{}{}", "é".repeat(200), 240 - number),
+            _ => format!("{}{}", "é".repeat(199), 240 - number),
+        };
+        let call = patch(&format!("{ALL}{slug}/")).json(json!({"description": description}));
+        assert_eq!(house.send(by(&house, "ana", call)).await.status, 200);
+    }
+    for (name, count) in [("ana", 240), ("ben", 160), ("", 80)] {
+        let whole = slugs(&house, name, "?ordering=description").await;
+        assert_eq!(whole.len(), count, "{name}");
+        let mut parts = Vec::new();
+        while parts.len() < count {
+            let query = format!("?ordering=description&limit=70&offset={}", parts.len());
+            parts.extend(slugs(&house, name, &query).await);
+        }
+        assert_eq!(parts, whole, "{name}");
+        let mut backwards = slugs(&house, name, "?ordering=-description").await;
+        backwards.reverse();
+        assert_eq!(backwards, whole, "{name}");
+        let shown = house.send(by(&house, name, get(&format!("{ALL}?ordering=description")))).await.value();
+        let key = |shown: &serde_json::Value| -> String {
+            shown["description"].as_str().unwrap_or_default().chars().take(200).collect()
+        };
+        assert!(shown.as_array().unwrap().is_sorted_by_key(key), "{name}");
     }
 }
