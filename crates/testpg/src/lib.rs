@@ -329,6 +329,10 @@ impl Place {
 
     fn configure(&self, keeps: Keeps, settings: &str) {
         let speed = match keeps {
+            // What runs for minutes needs to be cleared up behind, as any database does.
+            Keeps::Fast if std::env::var_os("GUILDHALL_LONG").is_some() => {
+                "fsync = off\nfull_page_writes = off\nautovacuum_naptime = 5s\n"
+            }
             Keeps::Fast => "fsync = off\nfull_page_writes = off\nautovacuum = off\n",
             Keeps::Durably => "",
         };

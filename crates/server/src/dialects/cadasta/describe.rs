@@ -217,7 +217,7 @@ pub(super) fn list_organizations() -> Operation {
         .query(
             "ordering",
             text(),
-            "`name` or `description`, with `-` before it from the end; several with commas.",
+            "`name` or `description` (its first 200 characters), with `-` before it from the end; several with commas.",
         )
         .query("permissions", text(), "What the caller may do there, as `org.update`; several with commas.")
         .query("limit", whole(1, LIMIT_MAX), "The most that are answered; 100 where only `offset` is given.")
