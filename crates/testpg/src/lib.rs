@@ -67,6 +67,12 @@ pub fn skip() {
     eprintln!("SKIPPED: no PostgreSQL (initdb) found in PATH or /usr/lib/postgresql");
 }
 
+/// Whether the long tier runs.
+#[expect(clippy::disallowed_methods, reason = "the variable is the tests' own")]
+fn is_long() -> bool {
+    std::env::var_os("GUILDHALL_LONG").is_some()
+}
+
 /// The folder with PostgreSQL's programs: of the first `initdb` in `PATH` that stands with its fellows, or of the newest
 /// version that Debian's packages have installed.
 #[must_use]
@@ -330,9 +336,7 @@ impl Place {
     fn configure(&self, keeps: Keeps, settings: &str) {
         let speed = match keeps {
             // What runs for minutes needs to be cleared up behind, as any database does.
-            Keeps::Fast if std::env::var_os("GUILDHALL_LONG").is_some() => {
-                "fsync = off\nfull_page_writes = off\nautovacuum_naptime = 5s\n"
-            }
+            Keeps::Fast if is_long() => "fsync = off\nfull_page_writes = off\nautovacuum_naptime = 5s\n",
             Keeps::Fast => "fsync = off\nfull_page_writes = off\nautovacuum = off\n",
             Keeps::Durably => "",
         };
