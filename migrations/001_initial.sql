@@ -49,11 +49,8 @@ CREATE TABLE organizations (
     name_key TEXT NOT NULL,
     -- The name_key of a public organization: unique among them.
     public_name_key TEXT,
-    description TEXT,
-    -- What lists are sorted by: as much of it as an index of both engines holds.
-    description_key TEXT GENERATED ALWAYS AS (substr(coalesce(description, ''), 1, 200)) VIRTUAL,
-    urls TEXT NOT NULL,
-    contacts TEXT NOT NULL,
+    -- What lists are sorted by: as much of the description as an index of both engines holds.
+    description_key TEXT GENERATED ALWAYS AS (substr(coalesce(description, ''), 1, 200)) STORED,
     visibility TEXT NOT NULL CHECK (visibility = 'public' OR visibility = 'internal' OR visibility = 'private'),
     joining TEXT NOT NULL CHECK (joining IN ('open', 'invite')),
     archived_at BIGINT,
@@ -63,13 +60,20 @@ CREATE TABLE organizations (
     background_image TEXT,
     created_by BIGINT REFERENCES users (id) ON DELETE SET NULL,
     created_at BIGINT NOT NULL,
-    updated_at BIGINT NOT NULL
+    updated_at BIGINT NOT NULL,
+    -- What may be long stands last: what is before it is read without it.
+    description TEXT,
+    urls TEXT NOT NULL,
+    contacts TEXT NOT NULL
 );
 CREATE UNIQUE INDEX organizations_public_name ON organizations (public_name_key) WHERE public_name_key IS NOT NULL;
 CREATE INDEX organizations_created_by ON organizations (created_by);
 CREATE INDEX organizations_by_name ON organizations (name_key, id);
-CREATE INDEX organizations_listed ON organizations (visibility, name_key, id) WHERE archived_at IS NULL;
-CREATE INDEX organizations_by_description ON organizations (visibility, description_key, id) WHERE archived_at IS NULL;
+-- Of what others than the members see, for lists; of most organizations nothing.
+CREATE INDEX organizations_listed ON organizations (visibility, name_key, id)
+    WHERE visibility <> 'private' AND archived_at IS NULL;
+CREATE INDEX organizations_by_description ON organizations (visibility, description_key, id)
+    WHERE visibility <> 'private' AND archived_at IS NULL;
 CREATE INDEX organizations_image ON organizations (image) WHERE image IS NOT NULL;
 CREATE INDEX organizations_background ON organizations (background_image) WHERE background_image IS NOT NULL;
 

@@ -295,6 +295,9 @@ const REQUESTS: &[(&str, Ask)] = &[
     ("cadasta: organizations, by nobody", |_| "/api/v1/organizations/".into()),
     ("cadasta: organizations", |_| "/api/v1/organizations/".into()),
     ("cadasta: organizations, limit=100", |_| "/api/v1/organizations/?limit=100".into()),
+    ("cadasta: organizations, limit=100, offset=100", |_| {
+        "/api/v1/organizations/?limit=100&offset=100".into()
+    }),
     ("cadasta: organizations, ordering=name", |_| "/api/v1/organizations/?ordering=name".into()),
     ("cadasta: organizations, ordering=-name", |_| "/api/v1/organizations/?ordering=-name".into()),
     ("cadasta: organizations, ordering=description", |_| {

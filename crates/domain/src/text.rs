@@ -7,6 +7,9 @@ use crate::id::ShortId;
 
 /// The most characters of a name.
 pub const NAME_MAX: usize = 200;
+/// The most characters of a description that a list is sorted by: with the number behind them they have to fit into an entry of
+/// PostgreSQL's index, and a character takes four bytes at the most. The schema says the same.
+pub const DESCRIPTION_KEY_MAX: usize = 200;
 /// The most characters of a slug.
 pub const SLUG_MAX: usize = 50;
 /// The most characters of a description.

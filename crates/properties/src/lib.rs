@@ -44,7 +44,9 @@ where
     });
     match outcome {
         Ok(()) => cases,
-        Err(TestError::Fail(why, value)) => panic!("{name}: {why}\nfor {value:#?}"),
+        Err(TestError::Fail(why, value)) => {
+            panic!("{name}: {why}\nfor {value:#?}\nwith GUILDHALL_SEED={}", seed())
+        }
         Err(TestError::Abort(why)) => panic!("{name}: no more values: {why}"),
     }
 }

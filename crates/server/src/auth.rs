@@ -220,14 +220,18 @@ pub(crate) async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<Vis
 }
 
 async fn by_authorization(app: &App, value: &str) -> Result<Authenticated, Failure> {
-    let mut words = value.split_ascii_whitespace();
-    let scheme = words.next().unwrap_or_default();
+    const SPACES: [char; 2] = [' ', '\t'];
+    let value = value.trim_matches(SPACES);
+    let (scheme, token) = value.split_once(SPACES).unwrap_or((value, ""));
     let is_bearer = scheme.eq_ignore_ascii_case("bearer");
     if !is_bearer && !scheme.eq_ignore_ascii_case("token") {
         return Err(Failure::Invalid(Why::Unknown));
     }
-    let token = words.next().ok_or(Failure::Invalid(Why::NoValue))?;
-    if words.next().is_some() {
+    let token = token.trim_start_matches(SPACES);
+    if token.is_empty() {
+        return Err(Failure::Invalid(Why::NoValue));
+    }
+    if SPACES.iter().any(|space| token.contains(*space)) {
         return Err(Failure::Invalid(Why::Spaces));
     }
     let is_hex = token.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));

@@ -121,8 +121,10 @@ pub async fn in_turn<T: Send + 'static>(
     let (made, wanted) = oneshot::channel();
     tokio::spawn(async move {
         let turn = TURNS.acquire().await;
-        // Whoever came meanwhile is heard before.
+        // Whoever came meanwhile is heard before, and so is who else on this machine waits for the processor: perhaps for the last
+        // piece.
         yield_now().await;
+        std::thread::yield_now();
         if !made.is_closed() {
             drop(made.send(piece.await));
         }

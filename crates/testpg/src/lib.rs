@@ -34,6 +34,7 @@ const USER: &str = "guildhall";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeps {
     /// As fast as it can, at the cost of everything if the machine goes down. A killed PostgreSQL loses nothing even so.
+    /// Nothing is cleared up behind what is changed, but in the long tier, where that would make it slow.
     Fast,
     /// As PostgreSQL does by itself: a commit is on the disk.
     Durably,
@@ -67,9 +68,10 @@ pub fn skip() {
     eprintln!("SKIPPED: no PostgreSQL (initdb) found in PATH or /usr/lib/postgresql");
 }
 
-/// Whether the long tier runs.
+/// Whether the environment asks for the long tier of what chance decides.
+#[must_use]
 #[expect(clippy::disallowed_methods, reason = "the variable is the tests' own")]
-fn is_long() -> bool {
+pub fn is_long() -> bool {
     std::env::var_os("GUILDHALL_LONG").is_some()
 }
 
@@ -335,7 +337,6 @@ impl Place {
 
     fn configure(&self, keeps: Keeps, settings: &str) {
         let speed = match keeps {
-            // What runs for minutes needs to be cleared up behind, as any database does.
             Keeps::Fast if is_long() => "fsync = off\nfull_page_writes = off\nautovacuum_naptime = 5s\n",
             Keeps::Fast => "fsync = off\nfull_page_writes = off\nautovacuum = off\n",
             Keeps::Durably => "",

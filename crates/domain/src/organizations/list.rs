@@ -1,134 +1,29 @@
 //! Lists of organizations.
 //!
-//! A list in the order of the names or of the descriptions, or backwards, is read piece by piece, by key, so that neither its
-//! first piece nor its memory grows with it. One that is sought, sorted by both or begun in the middle is first reduced to its
-//! ids, eight bytes each; only the caller's own are looked at where it can hold no others. A piece ends where it has become
-//! large, too.
+//! A list in the order of the names or of the descriptions, or backwards, is [`indexed`]: it is read piece by piece, by key, so
+//! that neither its first piece nor its memory grows with it, and where it begins in its middle so many are passed over in the
+//! index. One that is sought, or sorted by two keys, is [`sought`]: all that it may hold is looked at first, of which their keys
+//! are kept until they are sorted, then their ids; only the caller's own are looked at where it can hold no others. A piece ends
+//! where it has become large, too. Between two pieces the database goes on: an organization that is changed meanwhile so that it
+//! stands elsewhere may be shown twice, or not at all.
 
-use std::cell::Cell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::{Organization, Row, Seen, counts, organization_columns, read_seen};
-use crate::authz::{Actor, Permission, Role, allows};
-use crate::clock::Timestamp;
-use crate::db::{Db, Tx, Value};
+use self::indexed::{Place, Whole};
+use super::{Organization, Seen, organization_columns, read_seen};
+use crate::authz::{Actor, Permission};
+use crate::db::{Db, Tx};
 use crate::error::Result;
 use crate::id::{OrganizationId, UserId};
-use crate::memberships::{Found, Sight, Visibility, found_columns};
-use crate::page::{Part, Window};
-use crate::text::{NAME_MAX, fold};
+use crate::memberships::{Found, Sight, found_columns};
 
-/// One of the caller's own organizations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mine {
-    /// Which.
-    pub organization: Organization,
-    /// As what.
-    pub role: Role,
-    /// Since when.
-    pub joined_at: Timestamp,
-    /// Who made it: the user's long id and, of one whom a trusted issuer brought, the subject. Nothing where they are gone.
-    pub creator: Option<(crate::id::Uid, Option<String>)>,
-}
+mod indexed;
+mod mine;
+mod sought;
 
-/// The caller's organizations after the place `after`, by joining, `most` at the most. Begin with nothing.
-///
-/// # Errors
-/// [`crate::Error::Unauthenticated`].
-pub fn mine(db: &Db, actor: &Actor, after: Option<&Mine>, most: i64) -> Result<Vec<Mine>> {
-    let user = actor.require_user()?;
-    let (joined_at, id) = match after {
-        Some(mine) => (mine.joined_at, mine.organization.id),
-        None => (Timestamp(i64::MIN), OrganizationId(0)),
-    };
-    let sql = concat!(
-        "SELECT ",
-        organization_columns!(),
-        ", m.joined_at, c.uid, c.subject
-         FROM memberships m JOIN organizations o ON o.id = m.organization_id LEFT JOIN users c ON c.id = o.created_by
-         WHERE m.user_id = $1 AND m.state IN ('active', 'inactive') AND (m.joined_at, m.organization_id) > ($2, $3)
-         ORDER BY m.joined_at, m.organization_id LIMIT $4"
-    );
-    db.read_one(|tx| tx.rows(sql, &[user.into(), joined_at.into(), id.into(), most.into()], read_mine))
-}
-
-/// A part of the caller's organizations, by joining. What stands before it is passed over in an index, at a cost that grows
-/// with it: whoever wants the whole list reads it with [`mine`].
-///
-/// # Errors
-/// [`crate::Error::Unauthenticated`].
-pub fn part_of_mine(db: &Db, actor: &Actor, window: Window) -> Result<Part<Mine>> {
-    let user = actor.require_user()?;
-    let sql = concat!(
-        "SELECT ",
-        organization_columns!(),
-        ", m.joined_at, c.uid, c.subject
-         FROM (SELECT organization_id, role, state, joined_at FROM memberships
-               WHERE user_id = $1 AND state IN ('active', 'inactive')
-               ORDER BY joined_at, organization_id LIMIT $2 OFFSET $3) m
-         JOIN organizations o ON o.id = m.organization_id LEFT JOIN users c ON c.id = o.created_by
-         ORDER BY m.joined_at, m.organization_id"
-    );
-    db.read(|tx| {
-        let total = tx.row(
-            "SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND state IN ('active', 'inactive')",
-            &[user.into()],
-            |row| row.int(),
-        )?;
-        let total = total.unwrap_or_default();
-        if window.skip >= total {
-            return Ok(Part { elements: Vec::new(), total });
-        }
-        let values = [user.into(), window.most.into(), window.skip.into()];
-        Ok(Part { elements: tx.rows(sql, &values, read_mine)?, total })
-    })
-}
-
-fn read_mine(row: &Row<'_>) -> Result<Mine> {
-    let (found, organization) = read_seen(row)?;
-    let role = found.standing.map_or(Role::Member, |(role, _)| role);
-    let joined_at = row.time()?;
-    let creator = match (row.opt_text()?, row.opt_text()?) {
-        (Some(uid), subject) => Some((crate::id::Uid::stored(uid), subject)),
-        (None, _) => None,
-    };
-    Ok(Mine { organization, role, joined_at, creator })
-}
-
-/// The caller's first organization by joining.
-///
-/// # Errors
-/// [`crate::Error::Unauthenticated`].
-pub fn first_of(db: &Db, actor: &Actor) -> Result<Option<Mine>> {
-    Ok(mine(db, actor, None, 1)?.pop())
-}
-
-/// The id of the first organization by joining of `user`.
-pub(crate) fn first_id(tx: &Tx<'_>, user: UserId) -> Result<Option<OrganizationId>> {
-    tx.row(
-        "SELECT organization_id FROM memberships WHERE user_id = $1 AND state IN ('active', 'inactive')
-         ORDER BY joined_at, organization_id LIMIT 1",
-        &[user.into()],
-        |row| row.int().map(OrganizationId),
-    )
-}
-
-/// Organizations after `after`, in the order of their numbers, `most` at the most, whoever may see them.
-///
-/// # Errors
-/// For all but the system.
-pub fn all(db: &Db, actor: &Actor, after: OrganizationId, most: i64) -> Result<Vec<Organization>> {
-    actor.require_system()?;
-    // No account has the number 0: nobody's standing is asked for.
-    let sql = concat!(
-        "SELECT ",
-        organization_columns!(),
-        " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = 0
-         WHERE o.id > $1 ORDER BY o.id LIMIT $2"
-    );
-    db.read_one(|tx| tx.rows(sql, &[after.into(), most.into()], |row| Ok(read_seen(row)?.1)))
-}
+pub(crate) use self::mine::first_id;
+pub use self::mine::{Mine, all, first_of, mine, part_of_mine};
 
 /// Which of the organizations that the caller may see a list holds, and in what order.
 #[derive(Clone, Debug)]
@@ -148,7 +43,7 @@ pub struct Listing {
 
 impl Listing {
     /// The key by which an index has the list, where nothing but that decides what it holds, and in what order.
-    fn natural(&self) -> Option<Order> {
+    fn indexed(&self) -> Option<Order> {
         let order = match self.order[..] {
             [] => Order::Name(false),
             [order] => order,
@@ -164,7 +59,7 @@ impl Listing {
     #[must_use]
     pub fn is_quick(&self, actor: &Actor, window: Option<(usize, usize)>, piece: usize) -> bool {
         let is_beginning = |(skip, most)| skip == 0 && most <= piece && actor.user_id().is_none();
-        self.natural().is_some() && window.is_none_or(is_beginning)
+        self.indexed().is_some() && window.is_none_or(is_beginning)
     }
 
     /// Whether it holds nothing but organizations that the caller belongs to: but for the system nobody else holds a right or
@@ -203,16 +98,6 @@ impl Order {
             Self::Name(false) | Self::Description(false) => Direction::Forwards,
         }
     }
-
-    /// Before the first organization.
-    fn start(self) -> Place {
-        let (key, id) = match self.direction() {
-            Direction::Forwards => (String::new(), 0),
-            // The greatest character, and more of it than a key has: a name's, or the 200 characters of a description.
-            Direction::Backwards => ("\u{10ffff}".repeat(NAME_MAX + 1), i64::MAX),
-        };
-        Place { order: self, key, id: OrganizationId(id) }
-    }
 }
 
 /// A piece of a list.
@@ -233,17 +118,12 @@ enum Rest {
     Nothing,
 }
 
-/// A place in a list that an index has: behind this key and id, in that order.
-#[derive(Clone, Debug)]
-struct Place {
-    order: Order,
-    key: String,
-    id: OrganizationId,
-}
-
-/// The first piece of a list, `piece` organizations at the most, and how many it will hold in all where `counted`.
+/// The first piece of a list, `piece` organizations at the most, and how many the whole holds, where that was counted.
 ///
-/// With `window` (how many to pass over, how many to show at the most) the list is that part of the whole.
+/// With `window` (how many to pass over, how many to show at the most) the list is that part of the whole, and all are counted.
+///
+/// # Errors
+/// Where the database cannot be used.
 pub fn list(
     db: &Db,
     actor: &Actor,
@@ -251,26 +131,23 @@ pub fn list(
     window: Option<(usize, usize)>,
     piece: usize,
 ) -> Result<(Page, Option<usize>)> {
-    if let Some(order) = listing.natural() {
-        let first = |most| {
-            let start = Page { seen: Vec::new(), rest: Rest::After(order.start(), most) };
-            start.next(db, actor, listing, piece)
-        };
-        match window {
-            None => return Ok((first(usize::MAX)?, None)),
-            Some((0, most)) => {
-                let count = db.read(|tx| count(tx, actor, listing))?;
-                return Ok((first(most)?, Some(count)));
-            }
-            Some(_) => {}
-        }
-    }
-    let ids = db.read(|tx| matching(tx, actor, listing))?;
-    let count = ids.len();
     let (skip, most) = window.unwrap_or((0, usize::MAX));
-    let ids = ids.into_iter().skip(skip).take(most).collect();
-    let start = Page { seen: Vec::new(), rest: Rest::Ids(ids, 0) };
-    Ok((start.next(db, actor, listing, piece)?, Some(count)))
+    let (rest, count) = match listing.indexed() {
+        Some(order) => db.read(|tx| {
+            let count = window.map(|_| indexed::count(tx, actor, listing)).transpose()?;
+            let is_behind_all = count.is_some_and(|count| skip >= count);
+            let place = if is_behind_all { None } else { Place::behind(tx, actor, listing, order, skip)? };
+            Ok((place.map_or(Rest::Nothing, |place| Rest::After(place, most)), count))
+        })?,
+        None => {
+            let ids = db.read(|tx| sought::matching(tx, actor, listing))?;
+            let count = ids.len();
+            let ids = ids.into_iter().skip(skip).take(most).collect();
+            (Rest::Ids(ids, 0), Some(count))
+        }
+    };
+    let start = Page { seen: Vec::new(), rest };
+    Ok((start.next(db, actor, listing, piece)?, count))
 }
 
 /// A piece ends with the organization that brings what they say of themselves to so many bytes: it waits in memory for a reader
@@ -302,178 +179,30 @@ impl Page {
             }
             Rest::After(place, most) => {
                 let limit = i64::try_from(piece).unwrap_or(i64::MAX);
-                let (rows, is_all) = db.read(|tx| after(tx, actor, place, limit))?;
-                let last = rows.last().map(|(key, (_, last))| (key.clone(), last.id));
+                let (rows, next) = db.read(|tx| place.piece(tx, actor, limit))?;
                 // What is read and not shown, an archived one that is not wanted, leaves its room to another.
                 let mut seen: Vec<Seen> =
-                    rows.into_iter().filter_map(|(_, row)| visible(row, actor, listing)).collect();
+                    rows.into_iter().filter_map(|row| visible(row, actor, listing)).collect();
                 seen.truncate(*most);
                 let left = most - seen.len();
-                let rest = match last {
-                    Some((key, id)) if left > 0 && !is_all => {
-                        Rest::After(Place { order: place.order, key, id }, left)
-                    }
-                    _ => Rest::Nothing,
-                };
+                let rest = next.filter(|_| left > 0).map_or(Rest::Nothing, |next| Rest::After(next, left));
                 Ok(Self { seen, rest })
             }
         }
     }
 }
 
-fn visible((found, organization): (Found, Organization), actor: &Actor, listing: &Listing) -> Option<Seen> {
-    let wanted = listing.archived.is_none_or(|archived| archived == organization.archived_at.is_some());
-    (wanted && found.is_visible(actor, listing.sight)).then(|| {
+/// Whether the caller sees it, and the list wants it.
+fn is_shown(found: &Found, actor: &Actor, listing: &Listing) -> bool {
+    let is_wanted = listing.archived.is_none_or(|archived| archived == found.archived_at.is_some());
+    is_wanted && found.is_visible(actor, listing.sight)
+}
+
+fn visible((found, organization): Whole, actor: &Actor, listing: &Listing) -> Option<Seen> {
+    is_shown(&found, actor, listing).then(|| {
         let role = found.standing.filter(|(_, state)| state.counts()).map(|(role, _)| role);
         Seen { organization, role }
     })
-}
-
-/// Organizations of visibility `$5` on the side `$side` of the place that is key `$2` and id `$3`, in that order.
-macro_rules! of_visibility {
-    ($key:literal, $side:literal, $direction:literal) => {
-        concat!(
-            "SELECT ",
-            $key,
-            ", ",
-            organization_columns!(),
-            " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1
-             WHERE o.visibility = $5 AND o.archived_at IS NULL AND (",
-            $key,
-            ", o.id) ",
-            $side,
-            " ($2, $3) ORDER BY ",
-            $key,
-            $direction,
-            ", o.id",
-            $direction,
-            " LIMIT $4"
-        )
-    };
-}
-
-/// The same of those that are shown to nobody but their members.
-macro_rules! of_others {
-    ($key:literal, $side:literal, $direction:literal) => {
-        concat!(
-            "SELECT ",
-            $key,
-            ", ",
-            organization_columns!(),
-            " FROM memberships m JOIN organizations o ON o.id = m.organization_id
-             WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')
-               AND (o.visibility = 'private' OR o.archived_at IS NOT NULL) AND (",
-            $key,
-            ", o.id) ",
-            $side,
-            " ($2, $3) ORDER BY ",
-            $key,
-            $direction,
-            ", o.id",
-            $direction,
-            " LIMIT $4"
-        )
-    };
-}
-
-impl Order {
-    /// The statements that find the organizations of a visibility, and the others, behind a place.
-    fn statements(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Name(false) => (of_visibility!("o.name_key", ">", ""), of_others!("o.name_key", ">", "")),
-            Self::Name(true) => {
-                (of_visibility!("o.name_key", "<", " DESC"), of_others!("o.name_key", "<", " DESC"))
-            }
-            Self::Description(false) => {
-                (of_visibility!("o.description_key", ">", ""), of_others!("o.description_key", ">", ""))
-            }
-            Self::Description(true) => (
-                of_visibility!("o.description_key", "<", " DESC"),
-                of_others!("o.description_key", "<", " DESC"),
-            ),
-        }
-    }
-}
-
-/// An organization with the key that it stands under.
-type Keyed = (String, (Found, Organization));
-
-/// Organizations in the order of their keys, as many as a piece holds, `most` at the most; and whether nothing comes behind
-/// them. The public ones, for somebody signed in the internal ones, and of the rest those that the caller belongs to: three
-/// lists that are each in order, made one.
-fn after(tx: &Tx<'_>, actor: &Actor, place: &Place, most: i64) -> Result<(Vec<Keyed>, bool)> {
-    let (by_visibility, others) = place.order.statements();
-    let user = actor.user_id().unwrap_or(UserId(0));
-    let values: [Value<'_>; 4] = [user.into(), (&place.key).into(), place.id.into(), most.into()];
-    let of = |visibility: &'static str| {
-        let values = [values[0], values[1], values[2], values[3], visibility.into()];
-        of_a_size(tx, by_visibility, &values)
-    };
-    let mut lists = vec![of("public")?];
-    if actor.user_id().is_some() {
-        lists.push(of("internal")?);
-        lists.push(of_a_size(tx, others, &values)?);
-    }
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let in_order = |(a, (_, one)): &Keyed, (b, (_, other)): &Keyed| {
-        place.order.direction().of(a.cmp(b).then(one.id.cmp(&other.id)))
-    };
-    // Behind the end of a list that goes on, its next ones may come before those of the others.
-    let ends = lists.iter().filter(|(rows, is_whole)| !is_whole || rows.len() >= most);
-    let end = ends.filter_map(|(rows, _)| rows.last()).min_by(|a, b| in_order(a, b)).cloned();
-    let mut rows: Vec<Keyed> = lists.into_iter().flat_map(|(rows, _)| rows).collect();
-    rows.sort_by(in_order);
-    let found = rows.len();
-    rows.truncate(most);
-    if let Some(end) = &end {
-        rows.retain(|row| in_order(row, end) != Ordering::Greater);
-    }
-    let are_all = end.is_none() && rows.len() == found;
-    Ok((rows, are_all))
-}
-
-/// The first of what `sql` finds, as many as a piece holds by their size; and whether they are all.
-fn of_a_size(tx: &Tx<'_>, sql: &'static str, values: &[Value<'_>]) -> Result<(Vec<Keyed>, bool)> {
-    let left = Cell::new(PIECE_BYTES);
-    let rows = tx.rows(sql, values, |row| {
-        if left.get() == 0 {
-            return Ok(None);
-        }
-        let keyed = (row.text()?, read_seen(row)?);
-        left.set(left.get().saturating_sub(size(&keyed.1.1)));
-        Ok(Some(keyed))
-    })?;
-    let found = rows.len();
-    let rows: Vec<Keyed> = rows.into_iter().flatten().collect();
-    let are_all = rows.len() == found;
-    Ok((rows, are_all))
-}
-
-/// How many bytes an organization takes, roughly: what can be long.
-fn size(organization: &Organization) -> usize {
-    let Organization { name, description, urls, contacts, .. } = organization;
-    name.len() + description.as_ref().map_or(0, String::len) + urls.len() + contacts.len()
-}
-
-/// How many organizations a list in its natural order holds, archived ones among the caller's own aside where they are
-/// not wanted: those that others see too are counted already, the rest of the caller's own one by one.
-fn count(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<usize> {
-    const OTHERS: &str = concat!(
-        "SELECT ",
-        found_columns!(),
-        " FROM memberships m JOIN organizations o ON o.id = m.organization_id
-         WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')
-           AND (o.visibility = 'private' OR o.archived_at IS NOT NULL)"
-    );
-    let mut count = counts::listed(tx, Visibility::Public)?;
-    let mut others = Vec::new();
-    if let Some(user) = actor.user_id() {
-        count += counts::listed(tx, Visibility::Internal)?;
-        others = tx.rows(OTHERS, &[user.into()], Found::read)?;
-    }
-    let wanted = |found: &&Found| listing.archived.is_none() || found.archived_at.is_none();
-    let others = others.iter().filter(wanted).filter(|found| found.is_visible(actor, listing.sight)).count();
-    Ok(usize::try_from(count).unwrap_or(0) + others)
 }
 
 /// Those of `ids` that are still visible, as many as a piece holds by their size; and how many ids were looked at.
@@ -501,85 +230,8 @@ fn by_ids(
     Ok((seen, ids.len()))
 }
 
-/// What a list that is sought or sorted needs of an organization.
-struct Candidate {
-    id: OrganizationId,
-    name_key: String,
-    description_key: String,
-}
-
-/// All that the caller may see.
-macro_rules! of_all {
-    ($order:literal) => {
-        concat!(
-            "SELECT ",
-            found_columns!(),
-            ", o.name_key, o.description, o.description_key
-             FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $1
-             WHERE o.visibility = 'public' OR ($1 <> 0 AND (o.visibility = 'internal' OR m.role IS NOT NULL))",
-            $order
-        )
-    };
-}
-
-/// The ids of all that the list holds, in its order.
-fn matching(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<Vec<OrganizationId>> {
-    const OWN: &str = concat!(
-        "SELECT ",
-        found_columns!(),
-        ", o.name_key, o.description, o.description_key
-         FROM memberships m JOIN organizations o ON o.id = m.organization_id
-         WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')"
-    );
-    // The whole list in the order of the names comes in that order, so that it need not be kept to be sorted. Else most rows are
-    // passed over or sorted anyway, and the order in which they lie there is the quickest.
-    let is_sorted = listing.order.is_empty() && listing.words.is_empty() && !listing.is_of_own(actor);
-    let sql = match (listing.is_of_own(actor), is_sorted) {
-        (true, _) => OWN,
-        (false, true) => of_all!(" ORDER BY o.name_key, o.id"),
-        (false, false) => of_all!(""),
-    };
-    let user = actor.user_id().unwrap_or(UserId(0));
-    // Of a description its key is kept, where it decides the order.
-    let sorts_by_description = listing.order.iter().any(|order| matches!(order, Order::Description(_)));
-    let candidates = tx.rows(sql, &[user.into()], |row| {
-        let found = Found::read(row)?;
-        let (name_key, description) = (row.text()?, row.opt_text()?.unwrap_or_default());
-        let description_key = row.text()?;
-        let archived = found.archived_at.is_some();
-        let role = found.power(actor);
-        let is_held = listing.holding.iter().all(|permission| {
-            role.is_some_and(|role| {
-                allows(role, *permission) && (!archived || permission.survives_archiving())
-            })
-        });
-        let is_wanted = listing.archived.is_none_or(|wanted| wanted == archived);
-        let holds_word = |text: &str, word: &String| text.contains(word.as_str());
-        let is_sought = listing.words.is_empty() || {
-            let about = fold(&description);
-            listing.words.iter().all(|word| holds_word(&name_key, word) || holds_word(&about, word))
-        };
-        let is_in = is_wanted && is_held && is_sought && found.is_visible(actor, listing.sight);
-        let description_key = if sorts_by_description { description_key } else { String::new() };
-        let name_key = if is_sorted { String::new() } else { name_key };
-        Ok(is_in.then_some(Candidate { id: found.id, name_key, description_key }))
-    })?;
-    let mut candidates: Vec<Candidate> = candidates.into_iter().flatten().collect();
-    let order = if listing.order.is_empty() { &[Order::Name(false)] } else { &listing.order[..] };
-    if !is_sorted {
-        candidates.sort_by(|a, b| compare(order, a, b));
-    }
-    Ok(candidates.into_iter().map(|candidate| candidate.id).collect())
-}
-
-fn compare(order: &[Order], a: &Candidate, b: &Candidate) -> Ordering {
-    let mut result = Ordering::Equal;
-    for key in order {
-        let ordering = match key {
-            Order::Name(_) => a.name_key.cmp(&b.name_key),
-            Order::Description(_) => a.description_key.cmp(&b.description_key),
-        };
-        result = result.then(key.direction().of(ordering));
-    }
-    result.then(order.first().map_or(Direction::Forwards, |key| key.direction()).of(a.id.cmp(&b.id)))
+/// How many bytes an organization takes, roughly: what can be long.
+fn size(organization: &Organization) -> usize {
+    let Organization { name, description, urls, contacts, .. } = organization;
+    name.len() + description.as_ref().map_or(0, String::len) + urls.len() + contacts.len()
 }

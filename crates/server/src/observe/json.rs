@@ -1,7 +1,7 @@
 //! A line of the log as a JSON object. There is one for each request, so it is written straight into the line, without the
 //! map that a general writer of JSON builds first.
 
-use std::fmt::{self, Debug};
+use std::fmt::{self, Debug, Write};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -23,7 +23,9 @@ where
         let about = event.metadata();
         out.write_str("{\"timestamp\":\"")?;
         time().format_time(&mut out)?;
-        write!(out, "\",\"level\":\"{}\"", about.level())?;
+        out.write_str("\",\"level\":\"")?;
+        out.write_str(about.level().as_str())?;
+        out.write_str("\"")?;
         let mut fields = Fields { out: out.by_ref(), done: Ok(()) };
         event.record(&mut fields);
         fields.done?;
@@ -40,41 +42,60 @@ struct Fields<'w> {
 }
 
 impl Fields<'_> {
-    fn write(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+    fn write(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
         if self.done.is_ok() {
-            // Names are written in this program's source: they need no escapes.
-            self.done = write!(self.out, ",\"{}\":{value}", field.name());
+            self.done = self.write_name(field).and_then(|()| value(&mut self.out));
         }
     }
 
-    fn write_text(&mut self, field: &Field, text: &str) {
-        if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
-            self.write(field, format_args!("\"{text}\""));
-        } else {
-            self.write(field, format_args!("{}", serde_json::Value::from(text)));
-        }
+    fn write_name(&mut self, field: &Field) -> fmt::Result {
+        // Names are written in this program's source: they need no escapes.
+        self.out.write_str(",\"")?;
+        self.out.write_str(field.name())?;
+        self.out.write_str("\":")
     }
 }
 
 impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.write_text(field, value);
+        self.write(field, |out| {
+            out.write_str("\"")?;
+            Escaped(out).write_str(value)?;
+            out.write_str("\"")
+        });
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.write(field, format_args!("{value}"));
+        self.write(field, |out| write!(out, "{value}"));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.write(field, format_args!("{value}"));
+        self.write(field, |out| write!(out, "{value}"));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.write(field, format_args!("{value}"));
+        self.write(field, |out| write!(out, "{value}"));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.write_text(field, &format!("{value:?}"));
+        self.write(field, |out| {
+            out.write_str("\"")?;
+            write!(Escaped(out), "{value:?}")?;
+            out.write_str("\"")
+        });
+    }
+}
+
+/// What is written here comes out as the inside of a JSON string, however many parts it comes in.
+struct Escaped<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+            return self.0.write_str(text);
+        }
+        let quoted = serde_json::Value::from(text).to_string();
+        self.0.write_str(&quoted[1..quoted.len() - 1])
     }
 }
 

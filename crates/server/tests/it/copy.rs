@@ -48,7 +48,8 @@ async fn fill(house: &House) {
     house.member("tea", "ben", Role::Admin, State::Active);
     house.api_key("ana");
     let token = house.token("ana");
-    house.send(post("/api/v1/organizations/").bearer(&token).json(json!({"name": "Public tea"}))).await;
+    let public = json!({"name": "Public tea", "description": "For everybody"});
+    house.send(post("/api/v1/organizations/").bearer(&token).json(public)).await;
     let event = json!({"name": "Demo", "date": "2030-02-10T22:27:00+0000"});
     house.send(post("/organizations/1/events/create").bearer(&token).json(event)).await;
     house.send(put("/events/1/rsvp").bearer(&token)).await;

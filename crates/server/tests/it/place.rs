@@ -18,10 +18,9 @@ pub(crate) fn is_postgres() -> bool {
     std::env::var_os(ENGINE).is_some_and(|engine| engine == "postgres")
 }
 
-/// How often something is tried that chance decides: `long` where the environment has `GUILDHALL_LONG`, else `quick`.
-#[expect(clippy::disallowed_methods, reason = "the variable is the tests' own")]
+/// How often something is tried that chance decides: `long` in the long tier, else `quick`.
 pub(crate) fn times(quick: usize, long: usize) -> usize {
-    if std::env::var_os("GUILDHALL_LONG").is_some() { long } else { quick }
+    if testpg::is_long() { long } else { quick }
 }
 
 /// Tells whoever proves things by these tests how much was tried.

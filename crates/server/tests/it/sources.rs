@@ -156,11 +156,24 @@ pub(crate) struct Statement {
     pub(crate) sql: String,
 }
 
-/// A macro that makes a literal: the name of its argument, and what it makes.
+/// A macro that makes a literal: the names of its arguments, and what it makes.
 struct Macro {
-    argument: Option<String>,
+    arguments: Vec<String>,
     body: Vec<Token>,
 }
+
+impl Macro {
+    /// Whether it makes a statement or the beginning of one.
+    fn is_sql(&self) -> bool {
+        self.body
+            .iter()
+            .find_map(|token| if let Token::Text(text) = token { Some(text) } else { None })
+            .is_some_and(|text| is_sql(text))
+    }
+}
+
+/// The arguments of a macro, by name.
+type Arguments = BTreeMap<String, String>;
 
 /// Whether a text is a statement or the beginning of one.
 pub(crate) fn is_sql(text: &str) -> bool {
@@ -171,6 +184,9 @@ pub(crate) fn is_sql(text: &str) -> bool {
 }
 
 /// Every statement in these sources, macros written out.
+///
+/// # Panics
+/// Where one cannot be: a statement that nobody looks at is not found to be wrong.
 pub(crate) fn statements(sources: &[Source]) -> Vec<Statement> {
     let macros: BTreeMap<String, Macro> = sources.iter().flat_map(macros).collect();
     let mut found = Vec::new();
@@ -182,7 +198,7 @@ pub(crate) fn statements(sources: &[Source]) -> Vec<Statement> {
                 at = end_of_group(&tokens, at + 3);
                 continue;
             }
-            match literal(&tokens, at, &macros, None) {
+            match literal(&tokens, at, &macros, &Arguments::new()) {
                 Some((text, next)) => {
                     if is_sql(&text) {
                         let sql = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -193,14 +209,20 @@ pub(crate) fn statements(sources: &[Source]) -> Vec<Statement> {
                     }
                     at = next;
                 }
-                None => at += 1,
+                None => {
+                    if let (Token::Word(name), Some(mark)) = (&tokens[at], tokens.get(at + 1)) {
+                        let is_sql = mark.is("!") && macros.get(name).is_some_and(Macro::is_sql);
+                        assert!(!is_sql, "{}:{}: what does {name}! make?", source.path, source.tokens[at].1);
+                    }
+                    at += 1;
+                }
             }
         }
     }
     found
 }
 
-/// `macro_rules! name { ($argument:literal) => { body }; }`, each.
+/// `macro_rules! name { ($argument:literal, …) => { body }; }`, each.
 fn macros(source: &Source) -> Vec<(String, Macro)> {
     let mut found = Vec::new();
     let tokens: Vec<Token> = source.tokens.iter().map(|(token, _)| token.clone()).collect();
@@ -209,14 +231,15 @@ fn macros(source: &Source) -> Vec<(String, Macro)> {
             continue;
         }
         let Token::Word(name) = &tokens[at + 2] else { continue };
-        let argument = match (&tokens[at + 5], &tokens[at + 6]) {
-            (Token::Mark('$'), Token::Word(argument)) => Some(argument.clone()),
-            _ => None,
-        };
         let after_arguments = end_of_group(&tokens, at + 4);
+        let arguments = tokens[at + 4..after_arguments].windows(2).filter_map(|pair| match pair {
+            [Token::Mark('$'), Token::Word(argument)] => Some(argument.clone()),
+            _ => None,
+        });
+        let arguments = arguments.collect();
         let body = after_arguments + 2..end_of_group(&tokens, after_arguments + 2);
         let body = tokens[body.start + 1..body.end - 1].to_vec();
-        found.push((name.clone(), Macro { argument, body }));
+        found.push((name.clone(), Macro { arguments, body }));
     }
     found
 }
@@ -240,29 +263,26 @@ fn literal(
     tokens: &[Token],
     at: usize,
     macros: &BTreeMap<String, Macro>,
-    argument: Option<(&str, &str)>,
+    arguments: &Arguments,
 ) -> Option<(String, usize)> {
     match (tokens.get(at)?, tokens.get(at + 1)) {
         (Token::Text(text), _) => Some((text.clone(), at + 1)),
-        (Token::Mark('$'), Some(Token::Word(name))) => {
-            let (_, value) = argument.filter(|(own, _)| own == name)?;
-            Some((value.into(), at + 2))
-        }
+        (Token::Mark('$'), Some(Token::Word(name))) => Some((arguments.get(name)?.clone(), at + 2)),
         (Token::Word(_), Some(Token::Mark(':'))) => {
             // A path before a macro's name says nothing here.
             (tokens.get(at + 2)?.is(":")).then_some(())?;
-            literal(tokens, at + 3, macros, argument)
+            literal(tokens, at + 3, macros, arguments)
         }
         (Token::Word(name), Some(Token::Mark('!'))) => {
             let end = end_of_group(tokens, at + 2);
             let inner = tokens.get(at + 3..end - 1)?;
-            let parts = parts(inner, macros, argument)?;
+            let parts = parts(inner, macros, arguments)?;
             if name == "concat" {
                 return Some((parts.concat(), end));
             }
             let own = macros.get(name)?;
-            let argument = own.argument.as_deref().zip(parts.first().map(String::as_str));
-            let (text, _) = literal(&own.body, 0, macros, argument)?;
+            let arguments = own.arguments.iter().cloned().zip(parts).collect();
+            let (text, _) = literal(&own.body, 0, macros, &arguments)?;
             Some((text, end))
         }
         _ => None,
@@ -270,18 +290,14 @@ fn literal(
 }
 
 /// Literals with commas between them, and nothing else.
-fn parts(
-    tokens: &[Token],
-    macros: &BTreeMap<String, Macro>,
-    argument: Option<(&str, &str)>,
-) -> Option<Vec<String>> {
+fn parts(tokens: &[Token], macros: &BTreeMap<String, Macro>, arguments: &Arguments) -> Option<Vec<String>> {
     let (mut parts, mut at) = (Vec::new(), 0);
     while at < tokens.len() {
         if tokens[at].is(",") {
             at += 1;
             continue;
         }
-        let (text, next) = literal(tokens, at, macros, argument)?;
+        let (text, next) = literal(tokens, at, macros, arguments)?;
         parts.push(text);
         at = next;
     }
@@ -294,10 +310,11 @@ fn statements_are_read_as_the_compiler_reads_them() {
         // "SELECT nothing" in a comment
         macro_rules! columns { () => { "a, \"b\"" }; }
         macro_rules! of { ($where:literal) => { concat!("SELECT ", columns!(), " FROM t WHERE ", $where) }; }
+        macro_rules! by { ($key:literal, $way:literal) => { concat!("SELECT ", $key, " FROM t ORDER BY ", $key, $way) }; }
         fn f<'a>(x: &'a str) -> char {
             run("UPDATE t SET a = 'x' \
                  WHERE b = $1", other::of!("c = $1"), r#"DELETE FROM t"#, "no SELECT ", '"', '\'');
-            concat!("SELECT ", user::columns!(), " FROM u"); concat!("SELECT ", unknown!())
+            concat!("SELECT ", user::columns!(), " FROM u"); concat!("SELECT ", unknown!()); by!("a", " DESC")
         }
         #[cfg(test)]
         pub(crate) mod tests { fn g() { "SELECT in a test" } }
@@ -312,6 +329,17 @@ fn statements_are_read_as_the_compiler_reads_them() {
             "DELETE FROM t",
             "SELECT a, \"b\" FROM u",
             "SELECT",
+            "SELECT a FROM t ORDER BY a DESC",
         ]
     );
+}
+
+#[test]
+#[should_panic(expected = "x.rs:3: what does of! make?")]
+fn a_statement_that_cannot_be_read_is_told() {
+    let text = r#"
+        macro_rules! of { ($where:literal) => { concat!("SELECT a FROM t WHERE ", $where) }; }
+        fn f() { run(of!(WHERE)) }
+    "#;
+    statements(&[Source::new("x.rs", text)]);
 }

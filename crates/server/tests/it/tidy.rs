@@ -260,7 +260,7 @@ fn is_cut_without_order(sql: &str) -> bool {
     }
     let keys = before.rsplit_once("ORDER BY ").map(|(_, keys)| keys);
     let last = keys.and_then(|keys| keys.split(',').next_back()).unwrap_or_default();
-    let last = last.trim().rsplit('.').next().unwrap_or_default();
+    let last = last.trim().trim_end_matches(" DESC").rsplit('.').next().unwrap_or_default();
     last != "id" && !last.ends_with("_id")
 }
 

@@ -105,8 +105,8 @@ fn apply(session: &Session, now: Timestamp, empty: Empty) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { session.batch(SEQUENCES) }
 }
 
-/// The text as PostgreSQL is told it: every column's order bytewise, whatever the database's own, what follows from others kept
-/// (it has no index on what is not), and nothing of how SQLite lays out a table.
+/// The text as PostgreSQL is told it: every column's order bytewise, whatever the database's own, and nothing of how SQLite lays
+/// out a table.
 fn adapted(sql: &str) -> String {
-    sql.replace(" TEXT", " TEXT COLLATE \"C\"").replace(") VIRTUAL", ") STORED").replace(" WITHOUT ROWID", "")
+    sql.replace(" TEXT", " TEXT COLLATE \"C\"").replace(" WITHOUT ROWID", "")
 }

@@ -332,7 +332,15 @@ fn lists_of_organizations_are_whole_in_pieces_of_any_size() {
     let backwards = Listing { order: vec![Order::Name(true)], ..plain.clone() };
     let held_backwards = Listing { order: vec![Order::Name(true)], ..held.clone() };
     let reversed: Vec<_> = want.iter().rev().cloned().collect();
+    // None has a description: the older one first.
+    let by_description = Listing { order: vec![Order::Description(false)], ..plain.clone() };
+    let by_description_backwards = Listing { order: vec![Order::Description(true)], ..plain.clone() };
+    let mut by_age = want.clone();
+    by_age.sort_by_key(|(_, id)| *id);
+    let younger_first: Vec<_> = by_age.iter().rev().cloned().collect();
     let lists = [
+        (&by_description, &by_age),
+        (&by_description_backwards, &younger_first),
         (&plain, &want),
         (&ordered, &want),
         (&held, &want),
@@ -354,11 +362,11 @@ fn lists_of_organizations_are_whole_in_pieces_of_any_size() {
         }
         assert_eq!(told, *want, "{listing:?} in pieces of {piece}");
     }
-    for (listing, want) in lists {
-        let (page, count) = organizations::list(house.db(), &ana, listing, Some((0, 3)), 8).unwrap();
+    for ((listing, want), skip) in lists.into_iter().flat_map(|list| (0..=9).map(move |skip| (list, skip))) {
+        let (page, count) = organizations::list(house.db(), &ana, listing, Some((skip, 3)), 8).unwrap();
         let told: Vec<_> = page.seen.iter().map(|seen| seen.organization.id).collect();
-        let want: Vec<_> = want.iter().take(3).map(|(_, id)| *id).collect();
-        assert_eq!((told, count), (want, Some(8)), "{listing:?}");
+        let want: Vec<_> = want.iter().skip(skip).take(3).map(|(_, id)| *id).collect();
+        assert_eq!((told, count), (want, Some(8)), "{listing:?} from {skip}");
     }
     let (page, count) = organizations::list(house.db(), &ana, &plain, Some((2, 3)), 2).unwrap();
     assert_eq!((page.seen.len(), count), (2, Some(8)));
