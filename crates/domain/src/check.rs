@@ -86,12 +86,12 @@ fn sums(tx: &Tx<'_>) -> Result<Vec<String>> {
     let listed = [
         (
             "public",
-            "SELECT COUNT(*) FROM organizations WHERE visibility = 'public' AND archived_at IS NULL",
+            "SELECT COUNT(*) FROM organizations WHERE visibility = 'public' AND visibility <> 'private' AND archived_at IS NULL",
             "SELECT COALESCE(CAST(SUM(organizations) AS BIGINT), 0) FROM listed_counts WHERE visibility = 'public'",
         ),
         (
             "internal",
-            "SELECT COUNT(*) FROM organizations WHERE visibility = 'internal' AND archived_at IS NULL",
+            "SELECT COUNT(*) FROM organizations WHERE visibility = 'internal' AND visibility <> 'private' AND archived_at IS NULL",
             "SELECT COALESCE(CAST(SUM(organizations) AS BIGINT), 0) FROM listed_counts WHERE visibility = 'internal'",
         ),
     ];

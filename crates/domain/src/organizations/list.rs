@@ -2,7 +2,7 @@
 //!
 //! A list in the order of the names or of the descriptions, or backwards, is [`indexed`]: it is read piece by piece, by key, so
 //! that neither its first piece nor its memory grows with it, and where it begins in its middle so many are passed over in the
-//! index. One that is sought, or sorted by two keys, is [`sought`]: all that it may hold is looked at first, of which their keys
+//! index. One that is sought, chosen by what the caller may do, of archived ones alone, or sorted by two keys, is [`sought`]: all that it may hold is looked at first, of which their keys
 //! are kept until they are sorted, then their ids; only the caller's own are looked at where it can hold no others. A piece ends
 //! where it has become large, too. Between two pieces the database goes on: an organization that is changed meanwhile so that it
 //! stands elsewhere may be shown twice, or not at all.
@@ -10,7 +10,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use self::indexed::{Place, Whole};
+use self::indexed::{Passed, Place, Whole};
 use super::{Organization, Seen, organization_columns, read_seen};
 use crate::authz::{Actor, Permission};
 use crate::db::{Db, Tx};
@@ -132,14 +132,14 @@ pub fn list(
     piece: usize,
 ) -> Result<(Page, Option<usize>)> {
     let (skip, most) = window.unwrap_or((0, usize::MAX));
-    let (rest, count) = match listing.indexed() {
-        Some(order) => db.read(|tx| {
-            let count = window.map(|_| indexed::count(tx, actor, listing)).transpose()?;
-            let is_behind_all = count.is_some_and(|count| skip >= count);
-            let place = if is_behind_all { None } else { Place::behind(tx, actor, listing, order, skip)? };
-            Ok((place.map_or(Rest::Nothing, |place| Rest::After(place, most)), count))
-        })?,
-        None => {
+    let (rest, count) = match (listing.indexed(), window) {
+        (Some(order), None) => (Rest::After(Place::start(order), most), None),
+        (Some(order), Some(_)) => {
+            let passed = Passed { skip, at_once: piece.saturating_mul(PASSED_PIECES) };
+            let (place, count) = db.read(|tx| indexed::part(tx, actor, listing, order, passed))?;
+            (place.map_or(Rest::Nothing, |place| Rest::After(place, most)), Some(count))
+        }
+        (None, _) => {
             let ids = db.read(|tx| sought::matching(tx, actor, listing))?;
             let count = ids.len();
             let ids = ids.into_iter().skip(skip).take(most).collect();
@@ -150,6 +150,8 @@ pub fn list(
     Ok((start.next(db, actor, listing, piece)?, count))
 }
 
+/// So many pieces are passed over at a time: of these nothing is read but where they stand.
+const PASSED_PIECES: usize = 100;
 /// A piece ends with the organization that brings what they say of themselves to so many bytes: it waits in memory for a reader
 /// who may be slow.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -178,7 +180,7 @@ impl Page {
                 Ok(Self { seen, rest: Rest::Ids(Arc::clone(ids), start + read) })
             }
             Rest::After(place, most) => {
-                let limit = i64::try_from(piece).unwrap_or(i64::MAX);
+                let limit = i64::try_from(piece.min(*most)).unwrap_or(i64::MAX);
                 let (rows, next) = db.read(|tx| place.piece(tx, actor, limit))?;
                 // What is read and not shown, an archived one that is not wanted, leaves its room to another.
                 let mut seen: Vec<Seen> =

@@ -242,7 +242,7 @@ fn statements_find_their_rows_by_an_index() {
             "a list that is sought, or sorted by two keys, looks at all that it may hold",
         ),
         (
-            "AND (o.visibility = 'private' OR o.archived_at IS NOT NULL) AND (o.",
+            "AND (o.visibility = 'private' OR o.archived_at IS NOT NULL) AND m.user_id = $4 AND (o.",
             "of those that somebody belongs to, their keys are sorted",
         ),
         (

@@ -34,13 +34,21 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let mut tokens = if path.ends_with(".rs") { tokens(text) } else { Vec::new() };
+        let begins = ["#", "[", "cfg", "(", "test", ")", "]"];
         let is_tests = |at: &[(Token, usize)]| {
-            let begins = ["#", "[", "cfg", "(", "test", ")", "]"];
             at.iter().zip(begins).all(|((token, _), word)| token.is(word))
                 && at[begins.len()..].iter().take(5).any(|(token, _)| token.is("mod"))
         };
-        if let Some(end) = tokens.windows(12).position(is_tests) {
-            tokens.truncate(end);
+        while let Some(begin) = tokens.windows(12).position(is_tests) {
+            let behind = begin + begins.len();
+            let body = tokens[behind..].iter().position(|(token, _)| token.is("{") || token.is(";"));
+            let body = behind + body.expect("a module has a body or none");
+            let end = if tokens[body].0.is(";") {
+                body + 1
+            } else {
+                end_of_group(tokens.iter().map(|(token, _)| token), body)
+            };
+            tokens.drain(begin..end);
         }
         Self { path: path.into(), text: text.into(), tokens }
     }
@@ -163,12 +171,9 @@ struct Macro {
 }
 
 impl Macro {
-    /// Whether it makes a statement or the beginning of one.
+    /// Whether a statement or the beginning of one is among what it is made of.
     fn is_sql(&self) -> bool {
-        self.body
-            .iter()
-            .find_map(|token| if let Token::Text(text) = token { Some(text) } else { None })
-            .is_some_and(|text| is_sql(text))
+        self.body.iter().any(|token| matches!(token, Token::Text(text) if is_sql(text)))
     }
 }
 
@@ -177,10 +182,17 @@ type Arguments = BTreeMap<String, String>;
 
 /// Whether a text is a statement or the beginning of one.
 pub(crate) fn is_sql(text: &str) -> bool {
-    let text = text.trim_start();
-    ["SELECT ", "INSERT ", "UPDATE ", "DELETE FROM ", "REPLACE ", "WITH ", "CREATE TABLE ", "DROP TABLE "]
-        .iter()
-        .any(|verb| text.starts_with(verb))
+    let mut words = text.split_whitespace();
+    let verb = words.next().unwrap_or_default();
+    let what = words.next();
+    match verb {
+        "SELECT" | "INSERT" | "UPDATE" | "REPLACE" | "WITH" | "MERGE" | "TRUNCATE" => what.is_some(),
+        "DELETE" => what == Some("FROM"),
+        "CREATE" | "DROP" | "ALTER" | "LOCK" => {
+            matches!(what, Some("TABLE" | "INDEX" | "UNIQUE" | "SEQUENCE"))
+        }
+        _ => false,
+    }
 }
 
 /// Every statement in these sources, macros written out.
@@ -188,7 +200,11 @@ pub(crate) fn is_sql(text: &str) -> bool {
 /// # Panics
 /// Where one cannot be: a statement that nobody looks at is not found to be wrong.
 pub(crate) fn statements(sources: &[Source]) -> Vec<Statement> {
-    let macros: BTreeMap<String, Macro> = sources.iter().flat_map(macros).collect();
+    let mut all = BTreeMap::new();
+    for (name, one) in sources.iter().flat_map(macros) {
+        assert!(all.insert(name.clone(), one).is_none(), "two macros are called {name}!");
+    }
+    let macros = all;
     let mut found = Vec::new();
     for source in sources {
         let tokens: Vec<Token> = source.tokens.iter().map(|(token, _)| token.clone()).collect();
@@ -211,8 +227,11 @@ pub(crate) fn statements(sources: &[Source]) -> Vec<Statement> {
                 }
                 None => {
                     if let (Token::Word(name), Some(mark)) = (&tokens[at], tokens.get(at + 1)) {
-                        let is_sql = mark.is("!") && macros.get(name).is_some_and(Macro::is_sql);
-                        assert!(!is_sql, "{}:{}: what does {name}! make?", source.path, source.tokens[at].1);
+                        let begins = matches!(tokens.get(at + 3), Some(Token::Text(text)) if is_sql(text));
+                        let is_sql =
+                            name == "concat" && begins || macros.get(name).is_some_and(Macro::is_sql);
+                        let line = source.tokens[at].1;
+                        assert!(!(mark.is("!") && is_sql), "{}:{line}: what does {name}! make?", source.path);
                     }
                     at += 1;
                 }
@@ -238,6 +257,8 @@ fn macros(source: &Source) -> Vec<(String, Macro)> {
         });
         let arguments = arguments.collect();
         let body = after_arguments + 2..end_of_group(&tokens, after_arguments + 2);
+        let end = tokens[body.end..].iter().find(|token| !token.is(";"));
+        assert!(end.is_some_and(|token| token.is("}")), "{name}! has more than one form");
         let body = tokens[body.start + 1..body.end - 1].to_vec();
         found.push((name.clone(), Macro { arguments, body }));
     }
@@ -245,9 +266,13 @@ fn macros(source: &Source) -> Vec<(String, Macro)> {
 }
 
 /// Behind the bracket that closes the one at `open`.
-fn end_of_group(tokens: &[Token], open: usize) -> usize {
-    let mut depth = 0;
-    for (at, token) in tokens.iter().enumerate().skip(open) {
+fn end_of_group<'t>(tokens: impl IntoIterator<Item = &'t Token>, open: usize) -> usize {
+    let (mut depth, mut end) = (0, 0);
+    for (at, token) in tokens.into_iter().enumerate() {
+        end = at + 1;
+        if at < open {
+            continue;
+        }
         if let Token::Mark(mark) = token {
             depth += i64::from("([{".contains(*mark)) - i64::from(")]}".contains(*mark));
             if depth == 0 {
@@ -255,7 +280,7 @@ fn end_of_group(tokens: &[Token], open: usize) -> usize {
             }
         }
     }
-    tokens.len()
+    end
 }
 
 /// The literal that begins at `at`, if one does, and what comes behind it.
@@ -314,10 +339,13 @@ fn statements_are_read_as_the_compiler_reads_them() {
         fn f<'a>(x: &'a str) -> char {
             run("UPDATE t SET a = 'x' \
                  WHERE b = $1", other::of!("c = $1"), r#"DELETE FROM t"#, "no SELECT ", '"', '\'');
-            concat!("SELECT ", user::columns!(), " FROM u"); concat!("SELECT ", unknown!()); by!("a", " DESC")
+            concat!("SELECT ", user::columns!(), " FROM u"); by!("a", " DESC")
         }
         #[cfg(test)]
+        mod parsers;
+        #[cfg(test)]
         pub(crate) mod tests { fn g() { "SELECT in a test" } }
+        fn h() { "SELECT behind the tests" }
     "##;
     let found = statements(&[Source::new("x.rs", text)]);
     let found: Vec<&str> = found.iter().map(|statement| statement.sql.as_str()).collect();
@@ -328,18 +356,22 @@ fn statements_are_read_as_the_compiler_reads_them() {
             "SELECT a, \"b\" FROM t WHERE c = $1",
             "DELETE FROM t",
             "SELECT a, \"b\" FROM u",
-            "SELECT",
             "SELECT a FROM t ORDER BY a DESC",
+            "SELECT behind the tests",
         ]
     );
 }
 
 #[test]
-#[should_panic(expected = "x.rs:3: what does of! make?")]
-fn a_statement_that_cannot_be_read_is_told() {
-    let text = r#"
-        macro_rules! of { ($where:literal) => { concat!("SELECT a FROM t WHERE ", $where) }; }
-        fn f() { run(of!(WHERE)) }
-    "#;
-    statements(&[Source::new("x.rs", text)]);
+fn what_cannot_be_read_is_told() {
+    let told = |text: &str| {
+        let read = std::panic::catch_unwind(|| statements(&[Source::new("x.rs", text)]));
+        *read.unwrap_err().downcast::<String>().unwrap()
+    };
+    let of = r#"macro_rules! of { ($where:literal) => { concat!("SELECT a FROM t WHERE ", $where) }; }"#;
+    assert_eq!(told(&format!("{of}\nfn f() {{ run(of!(WHERE)) }}")), "x.rs:2: what does of! make?");
+    assert_eq!(told(r#"concat!("SELECT a FROM t WHERE ", unknown!())"#), "x.rs:1: what does concat! make?");
+    assert_eq!(told(&format!("{of} {of}")), "two macros are called of!");
+    let two = r#"macro_rules! of { () => { "SELECT a" }; (b) => { "SELECT b" }; }"#;
+    assert_eq!(told(two), "of! has more than one form");
 }

@@ -12,9 +12,6 @@ use crate::memberships::{Found, Visibility, found_columns};
 use crate::organizations::{Organization, counts, organization_columns, read_seen};
 use crate::text::{DESCRIPTION_KEY_MAX, NAME_MAX};
 
-/// How many are passed over at a time, at the most.
-const PASSED_AT_ONCE: i64 = 1_000;
-
 /// A place in a list that an index has: behind this key and id, in that order.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -24,6 +21,7 @@ pub(super) struct Place {
 }
 
 /// What is read of an organization, with the key and the id that it stands under.
+#[derive(Clone)]
 struct Keyed<T> {
     key: String,
     id: OrganizationId,
@@ -46,12 +44,15 @@ macro_rules! is_listed {
     };
 }
 
-/// Those that are shown to nobody but their members, of the user `$4`.
+/// Those that are shown to nobody but their members, of the user `$user`.
 macro_rules! others {
-    () => {
-        "FROM memberships m JOIN organizations o ON o.id = m.organization_id
-         WHERE m.user_id = $4 AND m.state IN ('active', 'inactive')
-           AND (o.visibility = 'private' OR o.archived_at IS NOT NULL)"
+    ($user:literal) => {
+        concat!(
+            "FROM memberships m JOIN organizations o ON o.id = m.organization_id
+             WHERE m.state IN ('active', 'inactive') AND (o.visibility = 'private' OR o.archived_at IS NOT NULL)
+               AND m.user_id = ",
+            $user
+        )
     };
 }
 
@@ -88,7 +89,7 @@ macro_rules! listed_rows {
     };
 }
 
-/// The others. What is sorted are keys: the rest of a row may be large.
+/// The others. All of somebody's are sorted by keys alone, for the rest of a row may be large; then those of a piece are read.
 macro_rules! other_rows {
     ($key:literal, $side:literal, $direction:literal) => {
         concat!(
@@ -97,7 +98,7 @@ macro_rules! other_rows {
             ", ",
             organization_columns!(),
             " FROM (SELECT o.id AS id ",
-            others!(),
+            others!("$4"),
             " AND ",
             behind!($key, $side, $direction),
             ") own JOIN organizations o ON o.id = own.id JOIN memberships m ON m.organization_id = o.id AND m.user_id = $4
@@ -123,22 +124,6 @@ macro_rules! listed_keys {
     };
 }
 
-/// Where the others stand, and what tells whether they are shown.
-macro_rules! other_keys {
-    ($key:literal, $side:literal, $direction:literal) => {
-        concat!(
-            "SELECT ",
-            $key,
-            ", ",
-            found_columns!(),
-            " ",
-            others!(),
-            " AND ",
-            behind!($key, $side, $direction)
-        )
-    };
-}
-
 impl Order {
     /// The statements that find listed organizations and others behind a place.
     fn rows(self) -> (&'static str, &'static str) {
@@ -157,60 +142,48 @@ impl Order {
         }
     }
 
-    /// The statements that find where they stand.
-    fn keys(self) -> (&'static str, &'static str) {
+    /// The statement that finds where listed ones stand.
+    fn keys(self) -> &'static str {
         match self {
-            Self::Name(false) => (listed_keys!("o.name_key", ">", ""), other_keys!("o.name_key", ">", "")),
-            Self::Name(true) => {
-                (listed_keys!("o.name_key", "<", " DESC"), other_keys!("o.name_key", "<", " DESC"))
-            }
-            Self::Description(false) => {
-                (listed_keys!("o.description_key", ">", ""), other_keys!("o.description_key", ">", ""))
-            }
-            Self::Description(true) => (
-                listed_keys!("o.description_key", "<", " DESC"),
-                other_keys!("o.description_key", "<", " DESC"),
-            ),
+            Self::Name(false) => listed_keys!("o.name_key", ">", ""),
+            Self::Name(true) => listed_keys!("o.name_key", "<", " DESC"),
+            Self::Description(false) => listed_keys!("o.description_key", ">", ""),
+            Self::Description(true) => listed_keys!("o.description_key", "<", " DESC"),
         }
     }
 }
 
 impl Place {
     /// Before the first organization.
-    fn start(order: Order) -> Self {
+    pub(super) fn start(order: Order) -> Self {
         let (key, id) = match order.direction() {
             Direction::Forwards => (String::new(), 0),
-            // The greatest character, and more of it than a key has.
+            // More of the greatest character than a key has at its beginning.
             Direction::Backwards => ("\u{10ffff}".repeat(NAME_MAX.max(DESCRIPTION_KEY_MAX) + 1), i64::MAX),
         };
         Self { order, key, id: OrganizationId(id) }
     }
 
-    /// Behind the first `skip` organizations of the list; nothing where it holds no more.
-    pub(super) fn behind(
+    /// Behind so many of the listed organizations and the caller's `others`, which are fewer in all than that.
+    fn behind(
         tx: &Tx<'_>,
         actor: &Actor,
-        listing: &Listing,
         order: Order,
-        skip: usize,
-    ) -> Result<Option<Self>> {
-        let (mut place, mut left) = (Self::start(order), skip);
+        others: &[Keyed<()>],
+        passed: Passed,
+    ) -> Result<Self> {
+        let (mut place, mut left) = (Self::start(order), passed.skip);
         while left > 0 {
-            let most = i64::try_from(left).unwrap_or(i64::MAX).min(PASSED_AT_ONCE);
-            let (keys, are_all) = place.keys(tx, actor, most)?;
-            for key in &keys {
-                let is_passed = |found| is_shown(found, actor, listing);
-                left -= usize::from(key.row.as_ref().is_none_or(is_passed));
-                if left == 0 {
-                    return Ok(Some(key.place(order)));
-                }
-            }
-            match keys.last() {
-                Some(last) if !are_all => place = last.place(order),
-                _ => return Ok(None),
+            let most = left.min(passed.at_once);
+            let (keys, are_all) = place.keys(tx, actor, others, most)?;
+            let Some(last) = keys.last() else { break };
+            place = last.place(order);
+            left -= keys.len();
+            if are_all {
+                break;
             }
         }
-        Ok(Some(place))
+        Ok(place)
     }
 
     /// The organizations behind it, as many as a piece holds, `most` at the most; and the place behind those, where more come.
@@ -228,27 +201,37 @@ impl Place {
         Ok((rows.into_iter().map(|keyed| keyed.row).collect(), next))
     }
 
-    /// What stands behind it, `most` at the most, with what tells whether it is shown where not all see it; and whether that is
-    /// all.
-    fn keys(&self, tx: &Tx<'_>, actor: &Actor, most: i64) -> Result<(Vec<Keyed<Option<Found>>>, bool)> {
-        let (listed, others) = self.order.keys();
-        let user = actor.user_id().unwrap_or(UserId(0)).into();
+    /// What stands behind it, `most` at the most; and whether that is all.
+    fn keys(
+        &self,
+        tx: &Tx<'_>,
+        actor: &Actor,
+        others: &[Keyed<()>],
+        most: usize,
+    ) -> Result<(Vec<Keyed<()>>, bool)> {
         let [key, id] = self.values();
-        self.merged(actor, most, |visibility| {
+        let limit = i64::try_from(most).unwrap_or(i64::MAX);
+        self.merged(actor, limit, |visibility| {
             let keys = match visibility {
                 Some(visibility) => {
-                    let values = [key, id, most.into(), visibility.as_str().into()];
-                    tx.rows(listed, &values, |row| {
-                        Ok(Keyed { key: row.text()?, id: OrganizationId(row.int()?), row: None })
-                    })
+                    let values = [key, id, limit.into(), visibility.as_str().into()];
+                    tx.rows(self.order.keys(), &values, |row| {
+                        Ok(Keyed { key: row.text()?, id: OrganizationId(row.int()?), row: () })
+                    })?
                 }
-                None => tx.rows(others, &[key, id, most.into(), user], |row| {
-                    let (key, found) = (row.text()?, Found::read(row)?);
-                    Ok(Keyed { key, id: found.id, row: Some(found) })
-                }),
+                None => {
+                    let passed = others.partition_point(|other| {
+                        self.in_order((&other.key, other.id), (&self.key, self.id)) != Ordering::Greater
+                    });
+                    others[passed..].iter().take(most).cloned().collect()
+                }
             };
-            Ok((keys?, true))
+            Ok((keys, true))
         })
+    }
+
+    fn in_order(&self, a: (&String, OrganizationId), b: (&String, OrganizationId)) -> Ordering {
+        self.order.direction().of(a.cmp(&b))
     }
 
     fn values(&self) -> [Value<'_>; 2] {
@@ -270,18 +253,16 @@ impl Place {
             lists.push(read(None)?);
         }
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let in_order =
-            |a: (&String, OrganizationId), b: (&String, OrganizationId)| self.order.direction().of(a.cmp(&b));
         // Behind the end of a list that goes on, its next ones may come before those of the others.
         let ends = lists.iter().filter(|(rows, is_whole)| !is_whole || rows.len() >= most);
         let ends = ends.filter_map(|(rows, _)| rows.last()).map(|last| (last.key.clone(), last.id));
-        let end = ends.min_by(|a, b| in_order((&a.0, a.1), (&b.0, b.1)));
+        let end = ends.min_by(|a, b| self.in_order((&a.0, a.1), (&b.0, b.1)));
         let mut rows: Vec<Keyed<T>> = lists.into_iter().flat_map(|(rows, _)| rows).collect();
-        rows.sort_by(|a, b| in_order((&a.key, a.id), (&b.key, b.id)));
+        rows.sort_by(|a, b| self.in_order((&a.key, a.id), (&b.key, b.id)));
         let found = rows.len();
         rows.truncate(most);
         if let Some((key, id)) = &end {
-            rows.retain(|row| in_order((&row.key, row.id), (key, *id)) != Ordering::Greater);
+            rows.retain(|row| self.in_order((&row.key, row.id), (key, *id)) != Ordering::Greater);
         }
         let are_all = end.is_none() && rows.len() == found;
         Ok((rows, are_all))
@@ -305,22 +286,40 @@ fn of_a_size(tx: &Tx<'_>, sql: &'static str, values: &[Value<'_>]) -> Result<(Ve
     Ok((rows, are_all))
 }
 
-/// How many organizations such a list holds, archived ones among the caller's own aside where they are not wanted: those that
-/// others see too are counted already, the rest of the caller's own one by one.
-pub(super) fn count(tx: &Tx<'_>, actor: &Actor, listing: &Listing) -> Result<usize> {
-    const OTHERS: &str = concat!(
-        "SELECT ",
-        found_columns!(),
-        " FROM memberships m JOIN organizations o ON o.id = m.organization_id
-         WHERE m.user_id = $1 AND m.state IN ('active', 'inactive')
-           AND (o.visibility = 'private' OR o.archived_at IS NOT NULL)"
-    );
+/// How many organizations are passed over, and how many are read for that at a time.
+#[derive(Clone, Copy)]
+pub(super) struct Passed {
+    pub(super) skip: usize,
+    pub(super) at_once: usize,
+}
+
+/// The place where a part of such a list begins, nothing where it holds no more, and how many the whole holds. Those that others
+/// see too are counted already; the rest of the caller's own are looked at once, archived ones aside where they are not wanted.
+pub(super) fn part(
+    tx: &Tx<'_>,
+    actor: &Actor,
+    listing: &Listing,
+    order: Order,
+    passed: Passed,
+) -> Result<(Option<Place>, usize)> {
+    const OTHERS: &str =
+        concat!("SELECT ", found_columns!(), ", o.name_key, o.description_key ", others!("$1"));
     let mut count = counts::listed(tx, Visibility::Public)?;
     let mut others = Vec::new();
     if let Some(user) = actor.user_id() {
         count += counts::listed(tx, Visibility::Internal)?;
-        others = tx.rows(OTHERS, &[user.into()], Found::read)?;
+        let rows = tx.rows(OTHERS, &[user.into()], |row| {
+            let found = Found::read(row)?;
+            let (name, description) = (row.text()?, row.text()?);
+            let key = if matches!(order, Order::Name(_)) { name } else { description };
+            Ok(is_shown(&found, actor, listing).then_some(Keyed { key, id: found.id, row: () }))
+        })?;
+        others.extend(rows.into_iter().flatten());
     }
-    let others = others.iter().filter(|found| is_shown(found, actor, listing)).count();
-    Ok(usize::try_from(count).unwrap_or(0) + others)
+    let count = usize::try_from(count).unwrap_or(0) + others.len();
+    if passed.skip >= count {
+        return Ok((None, count));
+    }
+    others.sort_by(|a, b| order.direction().of((&a.key, a.id).cmp(&(&b.key, b.id))));
+    Ok((Some(Place::behind(tx, actor, order, &others, passed)?), count))
 }

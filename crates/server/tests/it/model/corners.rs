@@ -374,6 +374,48 @@ fn lists_of_organizations_are_whole_in_pieces_of_any_size() {
 }
 
 #[test]
+fn a_part_is_found_however_much_stands_before_it() {
+    let house = house();
+    // Read in pieces of one, a hundred are passed over at a time.
+    for number in 0..330 {
+        let visibility = [Visibility::Public, Visibility::Internal, Visibility::Private][number % 3];
+        let slug =
+            house.organization_as(&format!("Part {number:03}"), "ana", visibility, Joining::Invite).slug;
+        if number % 7 == 0 {
+            house.archive(&slug, true);
+        }
+    }
+    let ana = house.acting("ana");
+    let every = [Order::Name(false), Order::Name(true), Order::Description(false), Order::Description(true)];
+    for (order, archived) in every.into_iter().flat_map(|order| [(order, None), (order, Some(false))]) {
+        let listing = Listing {
+            archived,
+            words: vec![],
+            holding: vec![],
+            order: vec![order],
+            sight: Sight::ByVisibility,
+        };
+        for actor in [&ana, &Actor::nobody()] {
+            let shown = |window, piece| {
+                let (mut page, count) =
+                    organizations::list(house.db(), actor, &listing, window, piece).unwrap();
+                let mut ids: Vec<_> = page.seen.iter().map(|seen| seen.organization.id).collect();
+                while !page.is_last() {
+                    page = page.next(house.db(), actor, &listing, piece).unwrap();
+                    ids.extend(page.seen.iter().map(|seen| seen.organization.id));
+                }
+                (ids, count)
+            };
+            let (whole, _) = shown(None, 1_000);
+            for skip in (0..=whole.len() + 1).step_by(29).chain([whole.len() - 1, whole.len(), usize::MAX]) {
+                let want: Vec<_> = whole.iter().skip(skip).take(2).copied().collect();
+                assert_eq!(shown(Some((skip, 2)), 1), (want, Some(whole.len())), "{listing:?} from {skip}");
+            }
+        }
+    }
+}
+
+#[test]
 fn names_are_kept_one_way_and_compared_another() {
     let house = house();
     let public = |name: &str| {
