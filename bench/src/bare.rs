@@ -56,11 +56,12 @@ impl Bare {
         self.made += 1;
         let (now, name) = (self.clock.now().0, format!("Guild {}", self.made));
         let key = name.to_lowercase();
+        self.connection
+            .prepare_cached("UPDATE counters SET value = value + 1 WHERE name = 'organizations'")?
+            .execute([])?;
         let id: i64 = self
             .connection
-            .prepare_cached(
-                "UPDATE counters SET value = value + 1 WHERE name = 'organizations' RETURNING value",
-            )?
+            .prepare_cached("SELECT value FROM counters WHERE name = 'organizations'")?
             .query_row([], |row| row.get(0))?;
         self.connection
             .prepare_cached(
