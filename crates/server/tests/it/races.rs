@@ -115,7 +115,7 @@ fn who_looks_and_then_acts_leaves_nobody_in_charge() {
         });
         if let [found] = &violations(&house)[..] {
             assert!(found.starts_with(NEVER[0].0), "{found}");
-            let rounds = if round == 1 { "round".to_owned() } else { format!("{round} rounds") };
+            let rounds = if round == 1 { "one round".to_owned() } else { format!("{round} rounds") };
             return controlled(&format!(
                 "of two who look whether another stays and then leave, in two transactions, none stays after {rounds}"
             ));
