@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 import os
+import re
 import subprocess
 import threading
 import unicodedata
@@ -117,6 +118,8 @@ def after_call(context, case, response):
 def is_username(body):
     username = body.get("username") if isinstance(body, dict) else None
     if not isinstance(username, str) or not 1 <= len(username) <= 30:
+        return False
+    if re.fullmatch("add|new|user-[0-9a-f]{24}", username, re.IGNORECASE):
         return False
     kinds = [unicodedata.category(char) for char in username if char not in "@.+_-"]
     return all(kind[0] == "L" or kind == "Nd" for kind in kinds)

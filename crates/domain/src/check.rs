@@ -83,6 +83,7 @@ fn sums(tx: &Tx<'_>) -> Result<Vec<String>> {
                <> (SELECT COUNT(*) FROM memberships m
                    WHERE m.organization_id = o.id AND m.state IN ('active', 'inactive'))
          ORDER BY o.slug";
+    // That they are not private is said for the index of listed ones, which holds no others.
     let listed = [
         (
             "public",

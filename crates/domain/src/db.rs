@@ -436,7 +436,7 @@ impl WriteTx<'_> {
     /// also where nothing comes of it, so it is drawn when nothing can be refused any more.
     pub(crate) fn next_number(&self, kind: &'static str) -> Result<i64> {
         let number = match self.connection {
-            // Two statements: for RETURNING SQLite makes a table, which takes four times as long as both.
+            // Two statements: for RETURNING SQLite makes a table each time.
             Connection::Sqlite(_) => {
                 self.run("UPDATE counters SET value = value + 1 WHERE name = $1", &[kind.into()])?;
                 self.last_number(kind)?

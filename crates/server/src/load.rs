@@ -121,8 +121,8 @@ pub async fn in_turn<T: Send + 'static>(
     let (made, wanted) = oneshot::channel();
     tokio::spawn(async move {
         let turn = TURNS.acquire().await;
-        // Whoever came meanwhile is heard before, and so is who else on this machine waits for the processor: perhaps for the last
-        // piece.
+        // Whoever came meanwhile is heard before, and so is who else on this machine waits for the processor: the reader of the
+        // last piece, perhaps.
         yield_now().await;
         std::thread::yield_now();
         if !made.is_closed() {

@@ -2,10 +2,10 @@
 //!
 //! A list in the order of the names or of the descriptions, or backwards, is [`indexed`]: it is read piece by piece, by key, so
 //! that neither its first piece nor its memory grows with it, and where it begins in its middle so many are passed over in the
-//! index. One that is sought, chosen by what the caller may do, of archived ones alone, or sorted by two keys, is [`sought`]: all that it may hold is looked at first, of which their keys
-//! are kept until they are sorted, then their ids; only the caller's own are looked at where it can hold no others. A piece ends
-//! where it has become large, too. Between two pieces the database goes on: an organization that is changed meanwhile so that it
-//! stands elsewhere may be shown twice, or not at all.
+//! index. One that is sought, chosen by what the caller may do, of archived ones alone, or sorted by two keys, is [`sought`]: all
+//! that it may hold is looked at first, of which their keys are kept until they are sorted, then their ids; only the caller's own
+//! are looked at where it can hold no others. A piece ends where it has become large, too. Between two pieces the database goes
+//! on: an organization that is changed meanwhile so that it stands elsewhere may be shown twice, or not at all.
 
 use std::cmp::Ordering;
 use std::sync::Arc;

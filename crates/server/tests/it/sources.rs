@@ -170,11 +170,15 @@ struct Macro {
     body: Vec<Token>,
 }
 
-impl Macro {
-    /// Whether a statement or the beginning of one is among what it is made of.
-    fn is_sql(&self) -> bool {
-        self.body.iter().any(|token| matches!(token, Token::Text(text) if is_sql(text)))
-    }
+/// Whether a statement or the beginning of one is among what this macro is made of, itself or by others.
+fn makes_sql(name: &str, macros: &BTreeMap<String, Macro>) -> bool {
+    macros.get(name).is_some_and(|own| {
+        own.body.iter().any(|token| match token {
+            Token::Text(text) => is_sql(text),
+            Token::Word(other) => other != name && makes_sql(other, macros),
+            Token::Mark(_) => false,
+        })
+    })
 }
 
 /// The arguments of a macro, by name.
@@ -228,8 +232,7 @@ pub(crate) fn statements(sources: &[Source]) -> Vec<Statement> {
                 None => {
                     if let (Token::Word(name), Some(mark)) = (&tokens[at], tokens.get(at + 1)) {
                         let begins = matches!(tokens.get(at + 3), Some(Token::Text(text)) if is_sql(text));
-                        let is_sql =
-                            name == "concat" && begins || macros.get(name).is_some_and(Macro::is_sql);
+                        let is_sql = name == "concat" && begins || makes_sql(name, &macros);
                         let line = source.tokens[at].1;
                         assert!(!(mark.is("!") && is_sql), "{}:{line}: what does {name}! make?", source.path);
                     }
@@ -370,6 +373,12 @@ fn what_cannot_be_read_is_told() {
     };
     let of = r#"macro_rules! of { ($where:literal) => { concat!("SELECT a FROM t WHERE ", $where) }; }"#;
     assert_eq!(told(&format!("{of}\nfn f() {{ run(of!(WHERE)) }}")), "x.rs:2: what does of! make?");
+    let nested = r#"macro_rules! all { ($where:literal) => { concat!(begin!(), $where) }; }"#;
+    let begin = r#"macro_rules! begin { () => { "SELECT a FROM t WHERE " }; }"#;
+    assert_eq!(
+        told(&format!("{nested} {begin}\nfn f() {{ run(all!(WHERE)) }}")),
+        "x.rs:2: what does all! make?"
+    );
     assert_eq!(told(r#"concat!("SELECT a FROM t WHERE ", unknown!())"#), "x.rs:1: what does concat! make?");
     assert_eq!(told(&format!("{of} {of}")), "two macros are called of!");
     let two = r#"macro_rules! of { () => { "SELECT a" }; (b) => { "SELECT b" }; }"#;

@@ -56,21 +56,23 @@ macro_rules! others {
     };
 }
 
+macro_rules! by_key {
+    ($key:literal, $direction:literal) => {
+        concat!(" ORDER BY ", $key, $direction, ", o.id", $direction)
+    };
+}
+
 /// On the side `$side` of the place that is key `$1` and id `$2`, in that order.
 macro_rules! behind {
     ($key:literal, $side:literal, $direction:literal) => {
-        concat!(
-            "(",
-            $key,
-            ", o.id) ",
-            $side,
-            " ($1, $2) ORDER BY ",
-            $key,
-            $direction,
-            ", o.id",
-            $direction,
-            " LIMIT $3"
-        )
+        concat!("(", $key, ", o.id) ", $side, " ($1, $2)", by_key!($key, $direction), " LIMIT $3")
+    };
+}
+
+/// The key, and all that is read of an organization.
+macro_rules! rows {
+    ($key:literal) => {
+        concat!("SELECT ", $key, ", ", organization_columns!())
     };
 }
 
@@ -78,10 +80,7 @@ macro_rules! behind {
 macro_rules! listed_rows {
     ($key:literal, $side:literal, $direction:literal) => {
         concat!(
-            "SELECT ",
-            $key,
-            ", ",
-            organization_columns!(),
+            rows!($key),
             " FROM organizations o LEFT JOIN memberships m ON m.organization_id = o.id AND m.user_id = $5 WHERE ",
             is_listed!(),
             behind!($key, $side, $direction)
@@ -93,20 +92,13 @@ macro_rules! listed_rows {
 macro_rules! other_rows {
     ($key:literal, $side:literal, $direction:literal) => {
         concat!(
-            "SELECT ",
-            $key,
-            ", ",
-            organization_columns!(),
+            rows!($key),
             " FROM (SELECT o.id AS id ",
             others!("$4"),
             " AND ",
             behind!($key, $side, $direction),
-            ") own JOIN organizations o ON o.id = own.id JOIN memberships m ON m.organization_id = o.id AND m.user_id = $4
-             ORDER BY ",
-            $key,
-            $direction,
-            ", o.id",
-            $direction
+            ") own JOIN organizations o ON o.id = own.id JOIN memberships m ON m.organization_id = o.id AND m.user_id = $4",
+            by_key!($key, $direction)
         )
     };
 }
@@ -164,7 +156,7 @@ impl Place {
         Self { order, key, id: OrganizationId(id) }
     }
 
-    /// Behind so many of the listed organizations and the caller's `others`, which are fewer in all than that.
+    /// Behind so many of the listed organizations and the caller's `others`, of which there are more in all.
     fn behind(
         tx: &Tx<'_>,
         actor: &Actor,
